@@ -6,63 +6,84 @@ python -m tests.settings_page
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import time
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from syftnotify.config.schema import Config
+from syftnotify.config.transport import TransportSettings
 from syftnotify.core.kinds import EventKind
+from syftnotify.transports.mail import MailSettings
 from syftnotify.transports.registry import TRANSPORT_TYPES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _INTRODUCTION = """\
 # Settings
 
-Every setting of `config.yaml` with its default, from the models that check it. [Configuration](configuration.md)
-explains them with examples. `python -m tests.settings_page` writes this page.
+Every setting of `config.yaml` with its default. [Configuration](configuration.md) explains how they work together,
+and `config.example.yaml` has all of them with examples. `python -m tests.settings_page` writes this page from the
+models that check the configuration.
 """
 _HEAD = "| setting | default | meaning |\n|---|---|---|"
+_TRANSPORT = "transports.<name>."
 
 
 def page() -> str:
     """The content of the page."""
     parts = [_INTRODUCTION, *_sections("", Config)]
+    text = "Settings of transports of any type; those of single types follow."
+    parts.append(_section("`transports`", TransportSettings, TransportSettings.model_fields, _TRANSPORT, text))
+    mail = MailSettings.model_fields.keys() - TransportSettings.model_fields.keys()
+    title = "Transports of types `gmail`, `smtp` and `maildir`"
+    parts.append(_section(title, MailSettings, mail, _TRANSPORT, "Further settings of transports that send mail."))
     for name, model in TRANSPORT_TYPES.items():
-        parts.append(_section(f"Transports of type `{name}`", model, "transports.<name>."))
+        own = model.model_fields.keys() - TransportSettings.model_fields.keys()
+        own -= mail if issubclass(model, MailSettings) else set()
+        parts.append(_section(f"Transports of type `{name}`", model, own, _TRANSPORT, _first_line(model)))
     return "\n".join(parts)
 
 
 def _sections(prefix: str, model: type[BaseModel]) -> Iterator[str]:
     """The section of a model, then those of its nested ones."""
     title = f"`{prefix.rstrip('.')}`" if prefix else "Top level"
-    yield _section(title, model, prefix)
-    for key, field in model.model_fields.items():
-        inner = _inner_model(field.annotation)
-        if inner is not None and key not in {"transports", "extra_routes"}:  # the latter are like `routes`
-            is_list = tuple in _origins(field.annotation)
-            yield from _sections(f"{prefix}{field.alias or key}{'[]' if is_list else ''}.", inner)
+    nested = {key: inner for key in model.model_fields if (inner := _nested_model(model, key)) is not None}
+    text = _first_line(model) if prefix else "The keys without a section of their own."
+    yield _section(title, model, model.model_fields.keys() - nested.keys() - {"transports"}, prefix, text)
+    for key, inner in nested.items():
+        field = model.model_fields[key]
+        is_list = tuple in _origins(field.annotation)
+        yield from _sections(f"{prefix}{field.alias or key}{'[]' if is_list else ''}.", inner)
 
 
-def _section(title: str, model: type[BaseModel], prefix: str) -> str:
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().partition("\n")[0]
+
+
+def _section(title: str, model: type[BaseModel], keys: Collection[str], prefix: str, text: str) -> str:
     rows = [
-        f"| `{prefix}{field.alias or key}` | {_default(field)} | {_meaning(field)} |"
+        f"| `{prefix}{field.alias or key}` | {_defaults(model, key)} | {_meaning(field)} |"
         for key, field in model.model_fields.items()
-        if _inner_model(field.annotation) is None and key not in {"type", "transports"}
+        if key in keys
     ]
-    text = (model.__doc__ or "").strip().partition("\n")[0] if prefix else "The keys without a section of their own."
     return f"## {title}\n\n{text}\n\n{_HEAD}\n" + "\n".join(rows) + "\n"
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field has, or a list or a mapping of; None: it has plain values."""
+def _nested_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model of a section, or of the items of a list; None: the setting has plain values."""
+    if key in {"transports", "extra_routes", "excluding"}:  # the latter are like `routes` and `match`
+        return None
+    return _model_in(model.model_fields[key].annotation)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for each in get_args(annotation) if (found := _inner_model(each)) is not None), None)
+    return next((found for each in get_args(annotation) if (found := _model_in(each)) is not None), None)
 
 
 def _origins(annotation: Any) -> set[Any]:
@@ -71,25 +92,52 @@ def _origins(annotation: Any) -> set[Any]:
     return found.union(*map(_origins, get_args(annotation)))
 
 
+def _defaults(model: type[BaseModel], key: str) -> str:
+    """The default; for all transports together, those of the types that differ from the others."""
+    if model is not TransportSettings or key == "type":
+        return _default(model.model_fields[key])
+    by_type = {name: _default(each.model_fields[key]) for name, each in TRANSPORT_TYPES.items()}
+    usual = _default(model.model_fields[key])
+    special: dict[str, list[str]] = {}
+    for name, default in by_type.items():
+        if default != usual:
+            special.setdefault(default, []).append(name)
+    named = [f"{', '.join(names)}: {default}" for default, names in special.items()]
+    return "; ".join([*named, f"others: {usual}"]) if named else usual
+
+
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if field.is_required():
         return "must be set"
     if value is None:
         return "unset"
-    if value in ((), {}, "", frozenset()):
+    if value in ((), {}, "", frozenset()) or isinstance(value, BaseModel):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, Enum):
         return f"`{value.value}`"
-    if isinstance(value, float) and value.is_integer():
-        return f"`{value:g}`"
-    if value == frozenset(EventKind):
+    if isinstance(value, (int, float)):
+        return f"`{_duration(value)}`" if _is_duration(field) else f"`{value:g}`"
+    if value in (frozenset(EventKind), frozenset(range(7))):
         return "all"
     if isinstance(value, (tuple, list, frozenset)):
         return f"`{', '.join(sorted(map(str, value)))}`"
     return f"`{value:%H:%M}`" if isinstance(value, time) else f"`{value}`"
+
+
+def _is_duration(field: FieldInfo) -> bool:
+    """Whether `2m` is a value of the setting."""
+    annotation: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    try:
+        return bool(TypeAdapter(annotation).validate_python("2m") == 120.0)
+    except ValidationError:
+        return False
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:g}m" if seconds >= 120 and seconds % 60 == 0 else f"{seconds:g}s"
 
 
 def _meaning(field: FieldInfo) -> str:
@@ -99,7 +147,7 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The only values that a field may have; empty: it may have others."""
+    """The only values that a setting may have; empty: it may have others."""
     if get_origin(annotation) is Literal:
         return tuple(map(str, get_args(annotation)))
     if isinstance(annotation, types.UnionType):

@@ -20,7 +20,7 @@ from syftnotify.system.paths import Home
 
 _LINE_WIDTH = 4096  # characters; long values are not wrapped
 _SKELETON = b"""\
-# syftnotify's configuration. Every setting is described in config.example.yaml and docs/configuration.md.
+# syftnotify's configuration. Every setting is described in config.example.yaml and docs/settings.md.
 do_email:
 syftbox_root:
 

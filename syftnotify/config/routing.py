@@ -81,29 +81,35 @@ Severities = Annotated[tuple[str, ...], BeforeValidator(_severities)]
 class Condition(Section):
     """A condition on events: every key that is set must match, by any of its patterns. Letter case is ignored."""
 
-    submitter: Globs = Field((), description="the submitter of the job, or the requesting peer")
-    owner: Globs = Field((), description="the data owner")
-    job: Globs = Field((), description="the name of the job")
-    tags: Globs = Field((), description="any of its tags")
-    severity: Severities = Field((), description="high, medium, low")
+    submitter: Globs = Field(
+        (), description="the submitter of the job, or the requesting peer: patterns such as `*@uni.example`"
+    )
+    owner: Globs = Field((), description="the data owner: patterns")
+    job: Globs = Field((), description="the name or the entity of the job: patterns such as `nightly-*`")
+    tags: Globs = Field((), description="any of its tags: patterns")
+    severity: Severities = Field((), description="`high`, `medium`, `low`")
 
 
 class Matching(Condition):
     """A condition with an exception."""
 
-    excluding: Condition | None = Field(None, alias="not", description="the exception, by the same keys")
+    excluding: Condition | None = Field(None, alias="not", description="exceptions, with the same keys")
 
 
 class RouteSection(Section):
     """A route: which events go to which recipients."""
 
-    events: Kinds = Field(EVERY, description="which events; ['*'] for all")
+    events: Kinds = Field(EVERY, description="which events, in any spelling; `['*']` for all")
     match: Matching = Field(Matching(), description="condition on the events")
-    to: People = Field((), description="roles and recipients; unset: the transport's default recipient")
+    to: People = Field(
+        (),
+        description="recipients: `owner`, `submitter`, `operator`, an address, `#channel`, `@user`, the name of a "
+        "discord or webhook transport; unset: the transport's default recipient",
+    )
     transport: str | None = Field(
         None,
         validation_alias=AliasChoices("transport", "via"),
-        description="a transport; unset: by the type of each recipient's address",
+        description="the transport; also spelled `via`; unset: by the type of each recipient's address",
     )
     continue_: Flag = Field(False, alias="continue", description="whether later routes are evaluated, too")
 
@@ -141,13 +147,17 @@ class QuietHoursSection(Section):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    begin: TimeOfDay = Field(alias="from", description="their start: '22:00'")
-    end: TimeOfDay = Field(alias="to", description="their end: '07:00'")
+    begin: TimeOfDay = Field(
+        alias="from", description="when they begin: `'22:00'`. Two equal times are whole days, and need `days`"
+    )
+    end: TimeOfDay = Field(alias="to", description="when they end, which may be on the next day: `'07:00'`")
     timezone: Timezone | None = Field(
-        None, validation_alias=AliasChoices("timezone", "zone"), description="unset: this machine's"
+        None,
+        validation_alias=AliasChoices("timezone", "zone"),
+        description="such as `Europe/Berlin`; also spelled `zone`; unset: this machine's",
     )
     days: Annotated[frozenset[int], BeforeValidator(_weekdays)] = Field(
-        frozenset(range(7)), description="on which they start: [mon, tue]"
+        frozenset(range(7)), description="on which they begin: `[mon, tue]`"
     )
     exempt: Severities = Field(("high",), alias="except", description="severities that are sent at once")
 
@@ -173,13 +183,23 @@ class DigestSection(Section):
     """The limit of single messages to one recipient; excess messages become one digest."""
 
     threshold: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
-        5, validation_alias=AliasChoices("threshold", "above"), description="single messages to one recipient"
+        5,
+        validation_alias=AliasChoices("threshold", "above"),
+        description="after this number of single messages to one recipient ...; also spelled `above`",
     )
-    window: Duration = Field(60.0, validation_alias=AliasChoices("window", "within"), description="in this time: 60s")
+    window: Duration = Field(
+        60.0,
+        validation_alias=AliasChoices("window", "within"),
+        description="... in this time, further ones are collected into a digest ...; also spelled `within`",
+    )
     interval: Annotated[float, BeforeValidator(_digest_interval)] = Field(
-        600.0, validation_alias=AliasChoices("interval", "every"), description="time between digests: 10m, at most 7d"
+        600.0,
+        validation_alias=AliasChoices("interval", "every"),
+        description="... which is sent after this time, at most `7d`; also spelled `every`",
     )
-    include_high: Flag = Field(False, description="whether events of high severity are put into digests, too")
+    include_high: Flag = Field(
+        False, description="whether events of high severity are collected, too: for array jobs with many failures"
+    )
 
 
 def _durations(value: Any) -> Any:
@@ -192,6 +212,11 @@ Durations = Annotated[tuple[Duration, ...], BeforeValidator(_durations)]
 class Reminders(Section):
     """Reminders about jobs, after one period or several."""
 
-    job_waiting: Durations = Field((), description="about a job that waits for the owner: 24h, or [24h, 72h]")
-    job_long_running: Durations = Field((), description="about a job that is still running: 2h")
-    to: People = Field((), description="recipients; unset: by the routes")
+    job_waiting: Durations = Field(
+        (),
+        description="when the owner is reminded of a job that waits for review: `24h`, or `[24h, 72h]`; unset: never",
+    )
+    job_long_running: Durations = Field(
+        (), description="when the owner is reminded of a job that is still running; unset: never"
+    )
+    to: People = Field((), description="recipients: roles, addresses, channels; unset: by the routes")

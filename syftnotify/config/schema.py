@@ -36,20 +36,39 @@ from syftnotify.config.values import (
 class Notify(Section):
     """What the worker scans, and when."""
 
-    enabled: Flag = Field(True, description="false: nothing is sent")
-    interval: Interval = Field(30, description="time between two scans, 1 s to 24 h: 30 (seconds), 30s or 5m")
-    watch: Literal["auto", "on", "off"] = Field("auto", description="scan early when the file system reports a change")
-    monitor_jobs: Flag = Field(True, description="notify about jobs")
-    monitor_peers: Flag = Field(True, description="notify about peer requests and grants")
+    enabled: Flag = Field(
+        True,
+        description="the master switch. While it is off nothing is recorded and nothing is sent; notifications of "
+        "that time are sent when it is on again",
+    )
+    interval: Interval = Field(
+        30,
+        description="time between two scans, from 1 second to 24 hours: a number of seconds, or a duration such as "
+        "`5m`",
+    )
+    watch: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="start a scan early when the file system reports a change; `auto` does not watch network drives "
+        "and very large trees; folders nested more than 400 deep are never watched",
+    )
+    monitor_jobs: Flag = Field(True, description="notifications of jobs")
+    monitor_peers: Flag = Field(True, description="notifications of peer requests and grants")
     peers_from_folders: Flag = Field(
-        False, description="without a sync snapshot of syft-bg, new job folders of a peer count as your acceptance"
+        False,
+        description="without any sync snapshot of syft-bg, treat new job folders of a peer as your acceptance. Your "
+        "own `add_peer` creates the same folders",
     )
     max_concurrent_deliveries: Annotated[int, number(1, 256, "deliveries", whole=True)] = Field(
-        16, description="attempts at the same time, over all transports"
+        16, description="concurrent attempts, over all transports"
     )
-    on_unknown: OnUnknown = Field("resend", description="for a message that may have arrived: resend or hold")
-    sync_state_path: FilePath | None = Field(None, description="syft-bg's sync/state.json; unset: searched for")
-    notify_state_path: FilePath | None = Field(None, description="syft-bg's notify/state.json; unset: searched for")
+    on_unknown: OnUnknown = Field(
+        "resend",
+        description="what happens to a message of unknown outcome (the response was cut off, or was HTTP 500, 502 or "
+        "504 after the request was sent, so it may have arrived): `resend` sends it again under the same "
+        "id, `hold` waits for `notify resend`, whatever `max_retries` is",
+    )
+    sync_state_path: FilePath | None = Field(None, description="syft-bg's `sync/state.json`; unset: searched for")
+    notify_state_path: FilePath | None = Field(None, description="syft-bg's `notify/state.json`; unset: searched for")
 
     @field_validator("watch", mode="before")
     @classmethod
@@ -62,12 +81,21 @@ class Notify(Section):
 class Recipients(Section):
     """Which recipients that the tree names may be mailed."""
 
-    allow: tuple[Pattern, ...] = Field((), description="addresses or patterns that need no peer record")
+    allow: tuple[Pattern, ...] = Field(
+        (),
+        description="addresses or patterns (`*@uni.example`) that may be mailed without a peer record, and above "
+        "`recipients.new_per_day`; one that can match no address is refused",
+    )
     deny: tuple[Pattern, ...] = Field(
-        (), description="addresses or patterns that get no mail, whatever routes name; not you and the operators"
+        (),
+        description="addresses or patterns that get no mail, whatever routes, jobs and alert rules name; for people "
+        "who opt out; what is already queued for them is skipped when the worker starts. It does not "
+        "apply to `do_email` and `operators`",
     )
     new_per_day: Annotated[int | None, count_or_none(0, 10_000, "recipients")] = Field(
-        20, description="recipients mailed for the first time in 24 hours, 0 to 10000, or none for no limit"
+        20,
+        description="how many addresses that only the tree names (submitters, requesting peers, addresses in jobs) "
+        "are mailed for the first time in 24 hours: `0` to `10000`, or `none` for no limit",
     )
 
     def allows(self, address: str) -> bool:
@@ -86,46 +114,71 @@ def _matches(address: str, patterns: tuple[str, ...]) -> bool:
 class Links(Section):
     """URL templates for the links in mails; a link that is unset is left out."""
 
-    job: Link | None = Field(None, description="where a job can be reviewed")
-    results: Link | None = Field(None, description="where its results can be fetched")
-    peer: Link | None = Field(None, description="where peers are managed")
+    job: Link | None = Field(
+        None,
+        description="where a job can be reviewed, with the placeholders `{job}`, `{owner}`, `{submitter}`, `{peer}` "
+        "and `{entity}`",
+    )
+    results: Link | None = Field(None, description="where its results can be fetched, with the same placeholders")
+    peer: Link | None = Field(None, description="where peers are managed, with the same placeholders")
 
 
 class Heartbeat(Section):
     """How the worker shows that it is running: a ping, and mails to the data owner."""
 
-    ping_url: SafeUrl | None = Field(None, description="fetched after every successful scan, for a dead-man switch")
+    ping_url: SafeUrl | None = Field(
+        None,
+        description="requested after every successful scan while all transports are healthy and every dead letter is "
+        "acknowledged, for a dead man's switch",
+    )
     daily: Annotated[dt.time | None, BeforeValidator(parse_optional_time_of_day)] = Field(
-        None, description="time of a daily mail with the status: true (08:00), or a time such as '07:30'"
+        None,
+        description="a daily mail to the data owner that the worker runs, at the first successful scan at or after "
+        "the time: `true` (08:00) or `'07:30'`, in this machine's timezone",
     )
     every: HeartbeatInterval | None = Field(
-        None, description="instead of `daily`: time between two mails with the status, 1 m to 7 d"
+        None, description="instead of `daily`: a mail in each interval of this length, `1m` to `7d`"
     )
-    on_start: Flag = Field(False, description="send a mail with the status after the first scan of a worker")
+    on_start: Flag = Field(
+        False, description="a mail after the first successful scan of a worker; it is the mail of its interval"
+    )
 
 
 class Serve(Section):
     """The API and the inbox. Where this section is, the owner and submitters have an inbox."""
 
-    enabled: Flag = Field(False, description="serve the API inside the worker, instead of by `notify serve`")
-    host: Text = Field("127.0.0.1", description="address to listen on; another than loopback needs TLS or a proxy")
+    enabled: Flag = Field(
+        False,
+        description="whether the worker serves the page and the API; `notify serve` does it in a process of its own "
+        "([API](api.md))",
+    )
+    host: Text = Field(
+        "127.0.0.1",
+        description="the address to listen on; another than loopback needs `serve.certfile` or `serve.behind_proxy`",
+    )
     port: Annotated[int, number(0, 65_535, "a port", whole=True)] = Field(
-        8780, description="port to listen on; 0: any free one"
+        8780, description="the port to listen on; `0`: any free one"
     )
     grpc_port: Annotated[int | None, count_or_none(0, 65_535, "a port")] = Field(
-        None, description="port of the gRPC service, on the same address; 0: any free one; unset: no gRPC"
+        None, description="the port of the gRPC service, on the same address; `0`: any free one ([API](api.md#grpc))"
     )
-    certfile: FilePath | None = Field(None, description="TLS certificate chain, PEM")
-    keyfile: FilePath | None = Field(None, description="its private key, PEM; unset: in `certfile`")
-    behind_proxy: Flag = Field(False, description="a proxy on this machine adds TLS and X-Forwarded-For")
+    certfile: FilePath | None = Field(None, description="the TLS certificate chain, PEM")
+    keyfile: FilePath | None = Field(None, description="its private key, PEM; unset: in `serve.certfile`")
+    behind_proxy: Flag = Field(False, description="whether a proxy on this machine adds TLS and `X-Forwarded-For`")
     url: Text | None = Field(
-        None, description="address of the page for people, such as https://notify.lab.example; mails link to it"
+        None,
+        description="the address under which people reach the page, such as `https://notify.lab.example`; mails link "
+        "to it ([page](page.md))",
     )
     auth_header: Text | None = Field(
-        None, description="with `behind_proxy`: header in which the proxy names the person who is signed in"
+        None,
+        description="with `serve.behind_proxy`: the header in which the proxy names the person who is signed in, such"
+        " as `Remote-User`",
     )
     allow_private_targets: Flag = Field(
-        False, description="whether alert rules that are added through the API may name hosts of private networks"
+        False,
+        description="whether URLs of alert rules that are added through the API or the page may lead into private "
+        "networks",
     )
 
     @field_validator("url", mode="after")
@@ -150,11 +203,18 @@ class Serve(Section):
 class Config(Section):
     """The whole of `config.yaml`. Loading uses `config_model`, which narrows `transports`."""
 
-    do_email: Address = Field(description="the data owner's address; a scientist's own")
+    do_email: Address = Field(description="the address of the data owner, or of the scientist")
     role: Literal["owner", "scientist"] = Field(
-        "owner", description="owner, or scientist: notify about your own submissions"
+        "owner",
+        description="`scientist`: the jobs are your own submissions in other owners' folders (layouts B4, C, D), peer"
+        " requests are those that older clients wrote to the tree, and all notifications go to `do_email`"
+        " alone",
     )
-    syftbox_root: FilePath | None = Field(None, description="the SyftBox folder")
+    syftbox_root: FilePath | None = Field(
+        None,
+        description="the SyftBox folder; the worker waits for one that does not exist yet. Unset: "
+        "`~/SyftBox_<do_email>` or `~/SyftBox`, whichever exists, otherwise the first",
+    )
     notify: Notify = Notify()
     transports: dict[str, TransportSettings] = Field(default_factory=dict, description="the transports by name")
     routes: tuple[RouteSection, ...] | None = Field(
@@ -163,22 +223,31 @@ class Config(Section):
     extra_routes: tuple[RouteSection, ...] = Field(
         (),
         validation_alias=AliasChoices("extra_routes", "routes+"),
-        description="routes evaluated after the built-in ones or `routes`",
+        description="routes like those of `routes`, evaluated after the built-in ones, or after `routes`; also "
+        "spelled `routes+`",
     )
-    secrets: dict[str, Secret] = Field(default_factory=dict, description="written by `notify secret set`, encrypted")
+    secrets: dict[str, Secret] = Field(
+        default_factory=dict, description="encrypted values that `notify secret set` stores"
+    )
     recipients: Recipients = Recipients()
     links: Links = Links()
     timezones: dict[Address, Timezone] = Field(
-        default_factory=dict, description="time zones of readers, by address; unset: yours, or this machine's"
+        default_factory=dict,
+        description="time zones of readers by address, `{ana@uni.example: Asia/Kolkata}`; the times in their mails "
+        "are in that zone, otherwise in that of `do_email`, otherwise in this machine's",
     )
     quiet_hours: QuietHoursSection | None = Field(None, description="when notifications are deferred")
     digest: DigestSection | None = Field(None, description="when single messages become digests")
     reminders: Reminders = Reminders()
-    retention: Duration | None = Field(None, description="how long the history is kept; unset: for ever")
+    retention: Duration | None = Field(
+        None, description="how long the history is kept: `26w`, `365d`, at most `7320d`; unset: unlimited"
+    )
     operators: tuple[Address, ...] = Field(
         (),
         validation_alias=AliasChoices("operators", "operator"),
-        description="who else is alerted when a transport is paused",
+        description="who else is alerted when a transport is paused: an address or a list; also spelled `operator`. "
+        "The alert goes through another transport, so addresses need a second mail transport; with one, "
+        "use `heartbeat.ping_url`",
     )
     heartbeat: Heartbeat = Heartbeat()
     serve: Serve | None = Field(None, description="the API and the inbox; unset: neither")

@@ -86,17 +86,34 @@ class TransportSettings(Section, ABC):
     plain_scheme: ClassVar[str] = "http"  # of URLs without encryption; with it an `s` is added
     pushes_inbox: ClassVar[bool] = False  # sends what an inbox stores, to the same persons
 
-    type: str
-    max_retries: Retries | None = Field(None, description="retries after a temporary failure; unset: for 72 h")
-    on_unknown: OnUnknown | None = Field(None, description="resend or hold; unset: `notify.on_unknown`")
-    events: Kinds | None = Field(None, description="events sent here besides those of the routes; ['*'] for all")
-    filter_users: Globs = Field((), description="with `events`: only those of these submitters or reservation owners")
-    to: People = Field((), description="with `events`: their recipients; unset: the default recipient")
-    default_recipient: People = Field((), description="recipient of messages without one")
-    daily_limit: DailyLimit = Field(
-        None, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
+    type: str = Field(description="one of the types below; the name of a transport must not contain blanks, `#` or `@`")
+    max_retries: Retries | None = Field(
+        None,
+        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
+        "all; unset: for 72 hours",
     )
-    rate: Rate | None = Field(None, description="messages a second; unset: no limit")
+    on_unknown: OnUnknown | None = Field(None, description="`notify.on_unknown` for this transport alone")
+    events: Kinds | None = Field(
+        None,
+        description="events sent here besides those of the routes, in any spelling; `['*']` for all. This is a route "
+        "of its own, evaluated first, with `continue`",
+    )
+    filter_users: Globs = Field(
+        (), description="with `events`: only events of these submitters or owners of reservations: patterns"
+    )
+    to: People = Field((), description="with `events`: their recipients; unset: the default recipient")
+    default_recipient: People = Field(
+        (),
+        description="recipient of messages without one; unset: smtp: `from`; mail and redis: `do_email`; slack and "
+        "discord: the webhook's own channel",
+    )
+    daily_limit: DailyLimit = Field(
+        None,
+        description="messages in 24 hours that the provider allows, or `none`. One submitter causes at most a fifth "
+        "of it: half of that as single messages, the rest as digests spread over the day, so that the "
+        "others and the notifier's own alerts are still sent",
+    )
+    rate: Rate | None = Field(None, description="messages per second; unset: no limit")
     burst: Burst = Field(5, description="messages that may be sent at once after a pause")
 
     @classmethod

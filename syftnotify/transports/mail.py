@@ -17,10 +17,12 @@ class MailSettings(TransportSettings):
 
     address_type: ClassVar[AddressType] = AddressType.MAIL
 
-    subject_prefix: Text = Field("", description="prefix of each subject: '[prod]'")
+    subject_prefix: Text = Field("", description="prefix of each subject: `'[prod]'`")
     body: Literal["both", "plain", "html"] = Field("both", description="text and HTML, or one of them")
     subject_status: Flag = Field(
-        False, description="subjects begin with the status, for mail programs that do not group conversations"
+        False,
+        description="each subject begins with the status (`✕ Failed: SyftBox job ...`), for mail programs that do not"
+        " group conversations; programs that do then show each status as a conversation of its own",
     )
 
     def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - mail goes to addresses

@@ -137,18 +137,14 @@ _ENDINGS = frozenset({"db", "json", "key", "lock", "log", "md", "old", "py", "sh
 
 
 def test_page_config_keys_exist() -> None:
-    """F1: the table of configuration.md, which another test compares with the schema, has them all."""
-    for page in PAGES:
-        if page == settings_page.PAGE:  # written from the models
-            continue
-        table = (PROJECT_ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-        rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-        keys = {key.strip(" `") for row in rows for key in row.split(",")}
-        sections = {key.split(".")[0] for key in keys if "." in key}
+    """F1: settings.md, which another test compares with the models, has them all."""
+    keys = set(re.findall(r"^\| `(\S+)` \|", settings_page.PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    sections = {key.split(".")[0] for key in keys if "." in key}
+    for page in set(PAGES) - {settings_page.PAGE}:
         spans = [span.partition(":")[0] for span in _spans(page) if span.rpartition(".")[2] not in _ENDINGS]
         named = {re.sub(r"\[\d*\]", "[]", span) for span in spans if "." in span and "/" not in span}
 
-        assert {name for name in named if name.split(".")[0] in sections} <= keys
+        assert {name for name in named if name.split(".")[0] in sections} <= keys, page.name
 
 
 PACKAGE = PROJECT_ROOT / "syftnotify"
@@ -320,5 +316,9 @@ def test_requirements_page_names_existing_tests() -> None:
 
 
 def test_settings_page_is_that_of_the_models() -> None:
-    """Otherwise run `python -m tests.settings_page`."""
-    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page()
+    """Otherwise run `python -m tests.settings_page`. D10: so its defaults are true."""
+    page = settings_page.page()
+
+    assert settings_page.PAGE.read_text(encoding="utf-8") == page
+    assert "| `digest.threshold` | `5` |" in page
+    assert "| - |" not in page  # every setting has a description

@@ -25,11 +25,19 @@ class DiscordSettings(TransportSettings):
     secret_keys: ClassVar[tuple[str, ...]] = ("url",)
 
     type: Literal["discord"]
-    url: SecretUrl = Field(description="the incoming webhook; a secret")
-    username: Text = Field("syftnotify", description="the name beside the messages")
-    timeout_secs: Timeout = Field(10, description="time limit of one request, in seconds")
-    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
-    rate: Rate = Field(0.5, description="messages a second; Discord accepts 30 a minute per channel")
+    url: SecretUrl = Field(description="the incoming webhook, a secret")
+    username: Text = Field(
+        "syftnotify", description="the name beside the messages, without the words discord and clyde"
+    )
+    timeout_secs: Timeout = Field(
+        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
+    )
+    max_retries: Retries | None = Field(
+        3,
+        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
+        "all",
+    )
+    rate: Rate = Field(0.5, description="messages per second; Discord accepts 30 a minute per channel")
 
     @field_validator("username")
     @classmethod

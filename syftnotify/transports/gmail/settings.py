@@ -29,13 +29,22 @@ class GmailSettings(MailSettings):
     )
 
     type: Literal["gmail"]
-    credentials: FilePath = Field(Path("credentials.json"), description="client secrets; only needed to sign in")
-    token: FilePath = Field(Path(TOKEN_NAME), description="the saved sign-in")
-    api_endpoint: SafeUrl | None = Field(None, description="another address of the API: a proxy, an emulator")
-    timeout_secs: Timeout = Field(120, description="time limit of one request, in seconds")
-    rate: Rate = Field(1, description="messages a second")
+    credentials: FilePath = Field(
+        Path("credentials.json"), description="Google's client secrets, only needed to sign in"
+    )
+    token: FilePath = Field(Path(TOKEN_NAME), description="the saved sign-in; its own `token_uri` is honoured")
+    api_endpoint: SafeUrl | None = Field(
+        None, description="another address of the API; http only on this machine; unset: Google's"
+    )
+    timeout_secs: Timeout = Field(
+        120, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
+    )
+    rate: Rate = Field(1, description="messages per second")
     daily_limit: DailyLimit = Field(
-        500, description="messages in 24 hours that the provider allows, or none; one submitter causes a fifth at most"
+        500,
+        description="messages in 24 hours that the provider allows, or `none`. One submitter causes at most a fifth "
+        "of it: half of that as single messages, the rest as digests spread over the day, so that the "
+        "others and the notifier's own alerts are still sent",
     )
 
     @property

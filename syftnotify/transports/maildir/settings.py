@@ -18,7 +18,7 @@ class MaildirSettings(MailSettings):
     """Mail into a Maildir on this machine: a folder with one file per message."""
 
     type: Literal["maildir"]
-    path: FilePath = Field(Path("mail"), description="the Maildir; created if missing")
+    path: FilePath = Field(Path("mail"), description="the folder; created if it is missing")
 
     def destination(self, name: str, recipient: str) -> str:  # noqa: ARG002 - all recipients share the folder
         return f", into {self.path}"

@@ -44,11 +44,18 @@ class RedisSettings(TransportSettings):
 
     type: Literal["redis"]
     url: Annotated[SecretStr, BeforeValidator(_redis_url)] = Field(
-        description="the server: redis://user:password@host:6379/0, or rediss:// for TLS; only its host is shown"
+        description="the server: `redis://user:password@host:6379/0`, or `rediss://` for TLS; only its host is shown "
+        "([API](api.md#redis))"
     )
-    ca_file: FilePath | None = Field(None, description="certificates to trust instead of the system's: a private CA's")
-    timeout_secs: Timeout = Field(10, description="time limit of each step of a publication, in seconds")
-    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
+    ca_file: FilePath | None = Field(None, description="certificates to trust instead of the system's, PEM")
+    timeout_secs: Timeout = Field(
+        10, description="time limit of each step of a publication, a number of seconds or a duration"
+    )
+    max_retries: Retries | None = Field(
+        3,
+        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
+        "all",
+    )
 
     @classmethod
     def medium(cls, name: str) -> str:

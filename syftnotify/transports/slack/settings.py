@@ -21,13 +21,19 @@ class SlackSettings(TransportSettings):
     secret_keys: ClassVar[tuple[str, ...]] = ("url",)
 
     type: Literal["slack"]
-    url: SecretUrl = Field(description="the incoming webhook; a secret")
+    url: SecretUrl = Field(description="the incoming webhook, a secret")
     username: Text = Field("syftnotify", description="the name beside the messages")
     icon_emoji: Text = Field(":gear:", description="the picture beside the messages")
-    timeout_secs: Timeout = Field(10, description="time limit of one request, in seconds")
-    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
+    timeout_secs: Timeout = Field(
+        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
+    )
+    max_retries: Retries | None = Field(
+        3,
+        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
+        "all",
+    )
     # Source: https://docs.slack.dev/apis/web-api/rate-limits
-    rate: Rate = Field(1, description="messages a second; Slack accepts one per channel")
+    rate: Rate = Field(1, description="messages per second; Slack accepts one per channel")
     burst: Burst = Field(1, description="messages that may be sent at once after a pause")
 
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:

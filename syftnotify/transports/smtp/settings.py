@@ -39,13 +39,18 @@ class SmtpSettings(MailSettings):
 
     type: Literal["smtp"]
     smtp_url: Annotated[SmtpServer, BeforeValidator(_server)] = Field(
-        description="the server: smtp://user:password@host:587, smtps://host:465; or host, port, user, password, tls"
+        description="the server. `smtp://user:password@host:587` requires STARTTLS (`?tls=off` only without a "
+        "password, or on this machine), `smtps://host:465` uses implicit TLS, `smtp://localhost:25` needs"
+        " neither. Instead of it the settings `host`, `port`, `user`, `password`, and `tls`: `starttls`, "
+        "`implicit` or `off` (unset: `implicit` on port 465, `off` on this machine, otherwise `starttls`)"
     )
     sender: Annotated[Mailbox, BeforeValidator(parse_mailbox)] | None = Field(
-        None, alias="from", description="the sender of the mails; unset: do_email"
+        None, alias="from", description="the sender, with or without a name; unset: `do_email`"
     )
-    ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's: a private CA's")
-    timeout_secs: Timeout = Field(60, description="time limit of one send, in seconds")
+    ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's, PEM")
+    timeout_secs: Timeout = Field(
+        60, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
+    )
 
     @model_validator(mode="before")
     @classmethod

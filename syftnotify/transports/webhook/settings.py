@@ -32,15 +32,30 @@ class WebhookSettings(TransportSettings):
     secret_keys: ClassVar[tuple[str, ...]] = ("secret",)
 
     type: Literal["webhook"]
-    url: WebUrl = Field(description="the URL; only its host is shown")
-    secret: Secret | None = Field(None, description="signs each request as Standard Webhooks specifies; whsec_...")
-    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="added to each request")
-    format: Literal["native", "gflow", "nomaflow", "run_alert", "template"] = Field(
-        "native", description="the shape of the JSON object"
+    url: WebUrl = Field(description="the URL; messages and logs show its host only")
+    secret: Secret | None = Field(
+        None,
+        description="signs each request as defined by [Standard Webhooks](https://www.standardwebhooks.com); "
+        "`whsec_...`, or any text",
     )
-    body: str | None = Field(None, description="for format: template; a Jinja template that may use ${job_id}")
-    timeout_secs: Timeout = Field(10, description="time limit of one request, in seconds")
-    max_retries: Retries | None = Field(3, description="retries after a temporary failure")
+    headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict,
+        description="added to each request; not `Host`, `Content-Length`, `Transfer-Encoding`, which it sets itself",
+    )
+    format: Literal["native", "gflow", "nomaflow", "run_alert", "template"] = Field(
+        "native", description="the shape of the JSON object ([webhooks](webhooks.md))"
+    )
+    body: str | None = Field(
+        None, description="the text for `format: template`, in which Jinja and `${job_id}` are replaced"
+    )
+    timeout_secs: Timeout = Field(
+        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
+    )
+    max_retries: Retries | None = Field(
+        3,
+        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
+        "all",
+    )
 
     @classmethod
     def plain_secrets(cls, raw: Mapping[str, Any]) -> list[str]:
