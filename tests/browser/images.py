@@ -21,7 +21,7 @@ from tests.web import serve
 
 _FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 _MAX_HEIGHT = 1500  # pixels
-_COVER_HEIGHT = 835  # of the part of a mail that the README shows
+_COVER_HEIGHT = 520  # of the part of a mail that the README shows
 _MAILS = (
     ("new-job", EventKind.JOB_SUBMITTED, Audience.OWNER),
     ("failed", EventKind.JOB_FAILED, Audience.OWNER),
