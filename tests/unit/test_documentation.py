@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 import yaml
 
@@ -100,6 +101,19 @@ def test_page_links_exist() -> None:
             linked = page.parent / path if path else page
             assert linked.exists(), (page.name, target)
             assert not fragment or fragment in _anchors(linked), (page.name, target)
+
+
+@pytest.mark.parametrize("index", ["index.md", "decisions/index.md"])
+def test_lists_of_pages_are_those_of_the_site(index: str) -> None:
+    """A table of contents of the site is no list of links elsewhere, so these pages have both."""
+    page = PROJECT_ROOT / "docs" / index
+    text = page.read_text(encoding="utf-8")
+    entries = "\n".join(re.findall(r"^```{toctree}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    names = [line for line in entries.splitlines() if line and not line.startswith(":")]
+    shown = {path.resolve() for name in names for path in page.parent.glob(f"{name}.md")}
+    linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)]+)\)", text)}
+
+    assert linked == shown
 
 
 def test_readme_names_every_command() -> None:
