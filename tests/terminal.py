@@ -51,6 +51,12 @@ class Terminal:
                 self.process.wait(10)
                 return
 
+    def read_for(self, seconds: float) -> None:
+        """Read what is printed within `seconds`."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and self._read_chunk(left):
+            pass
+
     def wait(self) -> int:
         """Read until the command ends; returns the exit code."""
         self._wait_for(None)
@@ -67,16 +73,20 @@ class Terminal:
         deadline = time.monotonic() + TIMEOUT
         while text is None or text not in self.output[self._read :]:
             assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
-            if not select.select([self._master], [], [], 0.2)[0]:
-                continue
-            try:
-                chunk = os.read(self._master, 4096)
-            except OSError:  # on Linux: the other side is closed
-                chunk = b""
-            if not chunk:
+            if self._read_chunk(0.2) is False:
                 assert text is None, f"no {text!r} in:\n{self.output}"
                 return
-            self.output += chunk.decode().replace("\r\n", "\n")
+
+    def _read_chunk(self, seconds: float) -> bool | None:
+        """Read what is there or comes within `seconds`; returns None if there was nothing, and False at the end."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return None
+        try:
+            chunk = os.read(self._master, 4096)
+        except OSError:  # on Linux: the other side is closed
+            chunk = b""
+        self.output += chunk.decode().replace("\r\n", "\n")
+        return bool(chunk)
 
 
 OpenTerminal = Callable[..., Terminal]  # takes a box and the arguments of the command

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
+import time
 
 import pytest
 
 import syftnotify
+from syftnotify.system import worker_status
+from syftnotify.system.worker_status import Phase
 from tests.queries import json_list
-from tests.support import ANA, Box
+from tests.support import ANA, Box, wait_until
 from tests.terminal import OpenTerminal
 from tests.trees import TREES, Disk
 
@@ -111,3 +116,30 @@ def test_colours_are_only_in_a_terminal_without_no_color(busy_box: Box, open_ter
         assert piped.stdout
         assert ESCAPE not in piped.stdout + piped.stderr
         assert not set("─│╭╰━┃") & set(piped.stdout + piped.stderr)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", ["start", "run"])
+def test_first_scan_of_a_large_tree_shows_its_progress(box: Box, open_terminal: OpenTerminal, command: str) -> None:
+    """The worker is stopped again and again, so that its scan takes long on any machine."""
+    tree = TREES["A"](Disk(box.root))
+    for number in range(5000):
+        tree.submit(f"job-{number}", ANA)
+    terminal = open_terminal(box, command, TERM="xterm")
+
+    def worker() -> int:
+        if command == "run":
+            return terminal.process.pid if worker_status.read(box.home).total else 0
+        return int(worker_status.read(box.home).pid or 0)
+
+    pid = wait_until(worker, what="the worker")
+    while "first scan: " not in terminal.output:
+        assert worker_status.read(box.home).phase == Phase.STARTING, terminal.output
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.1)  # longer than the interval between two reports
+        os.kill(pid, signal.SIGCONT)
+        terminal.read_for(0.02)
+    if command == "run":
+        terminal.interrupt("first scan: ")
+    assert re.search(r"first scan: [\d,]+ of 5,000 jobs", terminal.output)
+    assert terminal.wait() == 0
