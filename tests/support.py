@@ -263,7 +263,8 @@ class Box:
 
     def environment(self) -> dict[str, str]:
         """The environment of commands: independent of the home folder and the variables of the user."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("SYFTNOTIFY")}
+        own = ("SYFTNOTIFY", "FORCE_COLOR", "CLICOLOR", "TTY_", "COLORTERM", "LINES")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {
             **kept,
             "HOME": str(self.folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -34,6 +35,7 @@ class Terminal:
         )
         os.close(slave)
         self.output = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._read = 0
 
     def answer(self, prompt: str, text: str) -> None:
@@ -85,7 +87,7 @@ class Terminal:
             chunk = os.read(self._master, 4096)
         except OSError:  # on Linux: the other side is closed
             chunk = b""
-        self.output += chunk.decode().replace("\r\n", "\n")
+        self.output += self._decoder.decode(chunk).replace("\r\n", "\n")
         return bool(chunk)
 
 

@@ -13,7 +13,7 @@ from syftnotify.cli.dead_letters import dead_letters, resend
 from syftnotify.cli.demo import demo
 from syftnotify.cli.doctor import doctor
 from syftnotify.cli.emit import emit
-from syftnotify.cli.help import INTERFACES, MESSAGES, NEW_HOME, WORKER, GroupedCommands, print_state
+from syftnotify.cli.help import INTEGRATIONS, NOTIFICATIONS, SET_UP, WORKER, GroupedCommands
 from syftnotify.cli.history import history, prune, why
 from syftnotify.cli.init import init
 from syftnotify.cli.install import install, uninstall
@@ -24,7 +24,7 @@ from syftnotify.cli.run import run
 from syftnotify.cli.secret import secret_app
 from syftnotify.cli.serve import serve
 from syftnotify.cli.silence import silence_app
-from syftnotify.cli.status import status
+from syftnotify.cli.status import print_state, status
 from syftnotify.cli.test_send import send_test_message
 from syftnotify.cli.token import token_app
 from syftnotify.cli.worker import ensure, restart, start, stop
@@ -33,10 +33,10 @@ from syftnotify.core.errors import NotifyError
 _CHECK_STREAMS = "check where the output goes, and the free space there and in the home folder"
 _CHECK_FILES = "check the permissions and free space of the home folder, or choose another `--home`"
 _COMMANDS = {
-    NEW_HOME: (init, doctor, preview, demo),
+    SET_UP: (init, doctor, preview, demo),
     WORKER: (start, status, logs, stop, restart, run, ensure, install, uninstall),
-    MESSAGES: (history, why, dead_letters, resend, prune),
-    INTERFACES: (emit, serve),
+    NOTIFICATIONS: (history, why, dead_letters, resend, prune),
+    INTEGRATIONS: (emit, serve),
 }
 
 app = typer.Typer(
@@ -77,11 +77,11 @@ for _group, _commands in _COMMANDS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
 app.command("dead", hidden=True)(dead_letters)
-app.command("test", rich_help_panel=NEW_HOME)(send_test_message)
-app.add_typer(secret_app, rich_help_panel=NEW_HOME)
-app.add_typer(alerts_app, rich_help_panel=MESSAGES)
-app.add_typer(silence_app, rich_help_panel=MESSAGES)
-app.add_typer(token_app, rich_help_panel=INTERFACES)
+app.command("test", rich_help_panel=SET_UP)(send_test_message)
+app.add_typer(secret_app, rich_help_panel=SET_UP)
+app.add_typer(alerts_app, rich_help_panel=NOTIFICATIONS)
+app.add_typer(silence_app, rich_help_panel=NOTIFICATIONS)
+app.add_typer(token_app, rich_help_panel=INTEGRATIONS)
 
 
 def main() -> None:

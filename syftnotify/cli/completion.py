@@ -1,8 +1,10 @@
 """Completion of names in the shell: of jobs, transports, event kinds and templates.
 
-A completion must not fail or write into the line that is edited: after an error nothing is offered.
+Completion never raises or prints; after an error it offers nothing. Shells insert what it offers as it is, and names of
+the tree are not trusted: only names without characters that a shell interprets are offered.
 """
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
     from syftnotify.system.paths import Home
 
 _MAX_JOBS = 500
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@%+=,./-]*")
 
 
 def job_names(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of the jobs with the latest events."""
+    """The names of the jobs with the latest events; the percent-encoded entity of a job whose name is not safe."""
     from syftnotify.runtime.opening import open_outbox
     from syftnotify.services.jobs import job_name
 
@@ -26,7 +29,8 @@ def job_names(context: typer.Context, incomplete: str) -> list[str]:
             jobs = outbox.history.jobs(limit=_MAX_JOBS) if outbox is not None else []
     except (NotifyError, OSError):
         return []
-    return _matching((job_name(job) for job in jobs), incomplete)
+    named = ((job_name(job), job.entity) for job in jobs)
+    return _matching((name if _SAFE_NAME.fullmatch(name) else entity for name, entity in named), incomplete)
 
 
 def transport_names(context: typer.Context, incomplete: str) -> list[str]:
@@ -54,7 +58,7 @@ def template_or_kind_names(incomplete: str) -> list[str]:
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    return [name for name in dict.fromkeys(names) if _SAFE_NAME.fullmatch(name) and name.startswith(incomplete)]
 
 
 def _home(context: typer.Context) -> "Home":

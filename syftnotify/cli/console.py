@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,22 +11,21 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from syftnotify.core.errors import NotifyError
 
 _HANGING_INDENT = "  "  # of the further lines of a text that is wrapped
+_WORDS = re.compile(r" *(?:`[^`]+`|\S)+")  # a command in backticks stays whole, so that it can be copied
 _MIN_COLUMNS = 20  # a narrower table is not readable
 _DEFAULT_COLUMNS = 80
 _GAP, _MIN_CELL = 2, 4  # columns between two cells, and of a cell that is cut off
-_UNLIMITED_COLUMNS = 10_000  # in a pipe or a file: programs read whole lines
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
-        console.width = _UNLIMITED_COLUMNS
-    elif console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+    if console.width < _MIN_COLUMNS:  # `COLUMNS=0`, and terminals that do not report their width
         console.width = _DEFAULT_COLUMNS
     return console
 
@@ -79,13 +79,14 @@ def print_paragraphs(text: str) -> None:
         out.print(line if line.startswith(" ") else _fitted(out, line, ""), markup=False)
 
 
-def print_labeled(label: str, text: str, style: str) -> None:
-    """Print a text after a label in `style`; its further lines are below its beginning."""
+def print_labeled(label: str, text: str, style: str, *, width: int = 0) -> None:
+    """Print a text after a label in `style` of at least `width` columns; its further lines are below its beginning."""
     from rich.text import Text
 
-    indent = " " * (len(label) + _GAP)
+    padded = label + " " * (width - cell_len(label))
+    indent = " " * (cell_len(padded) + _GAP)
     first, *others = text.split("\n")
-    lines = [_fitted(out, f"{label}{' ' * _GAP}{first}", indent)]
+    lines = [_fitted(out, f"{padded}{' ' * _GAP}{first}", indent)]
     lines += [_fitted(out, f"{indent}{line}", indent) for line in others]
     shown = Text("\n".join(lines))
     shown.stylize(style, 0, len(label))
@@ -101,40 +102,57 @@ def _print_wrapped(console: Console, text: str, style: str | None = None) -> Non
 
 def _fitted(console: Console, line: str, indent: str) -> str:
     """A line, on a terminal wrapped; `indent` is that of its further lines."""
-    import textwrap
-
-    if not console.is_terminal or len(line) <= console.width:
+    if not console.file.isatty() or cell_len(line) <= console.width:
         return line
-    return textwrap.fill(line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    lines, current = [], ""
+    for word in _WORDS.findall(line):
+        if current.strip() and cell_len(current + word) > console.width:
+            lines.append(current)
+            current = indent + word.lstrip(" ")
+        else:
+            current += word
+    return "\n".join([*lines, current])
 
 
 def print_rows(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), flexible: Collection[int] = ()) -> None:
-    """Print each row on one line, on a terminal below `header`.
-
-    Where the terminal is too narrow, the columns `flexible` are cut off.
-    """
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    cells = [header, *rows] if header and out.is_terminal else list(rows)
+    """Print each row on one line. Only on a terminal there is a `header`, and the columns `flexible` are cut to fit."""
+    cells = list(rows)
+    is_terminal = out.file.isatty()
+    if header and is_terminal:
+        cells.insert(0, header)
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    # Rich would shrink all columns by the same share.
-    excess = sum(widths) + _GAP * (len(widths) - 1) - out.width
-    for _ in range(excess if flexible else 0):
-        widest = max(flexible, key=lambda column: widths[column])
-        widths[widest] = max(_MIN_CELL, widths[widest] - 1)
+    if is_terminal:
+        widths = _narrowed(widths, flexible)
     for row in cells:
-        texts = [Text(cell) for cell in row]
-        for text, width in zip(texts, widths, strict=True):
-            text.truncate(width, overflow="ellipsis", pad=True)
-        out.print((" " * _GAP).join(text.plain for text in texts).rstrip(), markup=False)
+        fitted = (_cell(text, width) for text, width in zip(row, widths, strict=True))
+        print_raw((" " * _GAP).join(fitted).rstrip())
+
+
+def _narrowed(widths: list[int], flexible: Collection[int]) -> list[int]:
+    """The widths of columns, of which the widest `flexible` ones are narrowed until a row fits the terminal."""
+    narrowed = list(widths)
+    excess = sum(widths) + _GAP * (len(widths) - 1) - out.width
+    while excess > 0 and (wide := [column for column in flexible if narrowed[column] > _MIN_CELL]):
+        narrowed[max(wide, key=lambda column: narrowed[column])] -= 1
+        excess -= 1
+    return narrowed
+
+
+def _cell(text: str, width: int) -> str:
+    """A text that takes `width` columns: cut off, or filled up."""
+    excess = cell_len(text) - width
+    if excess <= 0:
+        return text + " " * -excess
+    return set_cell_size(text, width - 1) + "…"
 
 
 @contextmanager
 def show_progress(text: str) -> Iterator[Callable[[str], None]]:
-    """Show `text`, and later what the result is called with, on the last line of a terminal; elsewhere nothing."""
-    with err.status(text, spinner="line") as status:  # which every encoding has
-        yield status.update
+    """Show `text` on the last line of a terminal, elsewhere nothing; the yielded function replaces the text."""
+    from rich.text import Text
+
+    with err.status(Text(text), spinner="line") as status:  # which every encoding has
+        yield lambda changed: status.update(Text(changed))
 
 
 def print_warning(text: str) -> None:

@@ -1,19 +1,18 @@
-"""The help of `notify`: commands in groups, and the state for `notify` alone."""
+"""The help of `notify`: commands in groups."""
 
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-NEW_HOME, WORKER, MESSAGES, INTERFACES = "Set up", "Worker", "Notifications", "Programs and people"
-_GROUPS = (NEW_HOME, WORKER, MESSAGES, INTERFACES)
+SET_UP, WORKER, NOTIFICATIONS, INTEGRATIONS = "Set up", "Worker", "Notifications", "Integrations"
+_GROUPS = (SET_UP, WORKER, NOTIFICATIONS, INTEGRATIONS)
 
 
 class GroupedCommands(TyperGroup):
     """Lists the commands by their help panel. Typer itself does so only in the boxes that it draws with rich."""
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # its types are private
-        del ctx  # the commands of this group are all there
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # noqa: ARG002 - its types are private
         found: dict[str, list[tuple[str, Any]]] = {group: [] for group in _GROUPS}
         for name, command in self.commands.items():
             if not command.hidden:
@@ -23,18 +22,3 @@ class GroupedCommands(TyperGroup):
         for title, commands in found.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), each.get_short_help_str(limit)) for name, each in commands])
-
-
-def print_state(context: typer.Context) -> None:
-    """What `notify` alone prints: whether the worker runs, and the command that a user needs next."""
-    from syftnotify.cli.console import print_line
-    from syftnotify.cli.options import resolve_home
-    from syftnotify.cli.status import next_command, state_label
-    from syftnotify.services.status import read_status
-
-    status = read_status(resolve_home(context, None))
-    print_line(f"worker: {state_label(status)}")
-    for problem in status.health_problems:
-        print_line(f"problem: {problem}")
-    print_line(f"next:   {next_command(status)}")
-    print_line("all commands: notify --help")

@@ -67,7 +67,7 @@ def init(
     alert_contact: Annotated[
         str | None,
         typer.Option(
-            help="Ping URL of a dead-man switch, or a mail address that another mail transport alerts when one fails."
+            help="Ping URL of a dead man's switch, or a mail address that another mail transport alerts when one fails."
         ),
     ] = None,
     serve: Annotated[

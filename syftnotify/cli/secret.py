@@ -40,7 +40,8 @@ def secret_list(context: typer.Context, as_json: JsonListOption = False, home: H
     if as_json:
         print_json([{"name": name, "used_by": paths} for name, paths in found.items()])
     elif found:
-        print_rows([(escape(name), ", ".join(map(escape, paths)) or "not used") for name, paths in found.items()])
+        rows = [(escape(name), ", ".join(map(escape, paths)) or "not used") for name, paths in found.items()]
+        print_rows(rows, header=("NAME", "USED BY"), flexible=(1,))
     else:
         print_line("no secrets; store one with `notify secret set NAME`")
 

@@ -45,8 +45,8 @@ def ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "Set
     if asks_all and options.alert_contact is None:
         # A ping URL, since a new configuration has a single mail transport.
         question = (
-            "Alert contact: the https ping URL of a monitor (dead-man switch) that alerts you when the notifier or its "
-            "mail fails (Enter: none)"
+            "Alert contact: the https ping URL of a monitor (dead man's switch) that alerts you when the notifier "
+            "or its mail fails (Enter: none)"
         )
         options = replace(options, alert_contact=_ask(question, contact_problem, default="") or None)
     return options

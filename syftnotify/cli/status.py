@@ -32,6 +32,19 @@ def status(
     raise typer.Exit(current.run_state.value)
 
 
+def print_state(context: typer.Context) -> None:
+    """What `notify` alone prints: whether the worker runs, and the command that a user needs next."""
+    from syftnotify.services.status import read_status
+
+    current = read_status(resolve_home(context, None))
+    print_line(f"worker: {state_label(current)}")
+    for problem in current.health_problems:
+        print_line(f"problem: {problem}")
+    print_warnings(current.notices)
+    print_line(f"next:   {_next_command(current)}")
+    print_line("all commands: notify --help")
+
+
 def status_object(status: "HomeStatus") -> dict[str, Any]:
     """The JSON object of a status."""
     from syftnotify.system.worker_status import Phase
@@ -75,12 +88,14 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
 
 
 def _print(status: "HomeStatus") -> None:
+    from rich.cells import cell_len
+
     from syftnotify.core.text import escape_block
 
     rows = list(_rows(status))
-    width = max(len(label) for label, _ in rows)
+    width = max(cell_len(label) for label, _ in rows)
     for label, value in rows:
-        print_labeled(label.ljust(width), escape_block(value[:_MAX_VALUE]), "bold")
+        print_labeled(label, escape_block(value[:_MAX_VALUE]), "bold", width=width)
     report = status.report
     if not report.enabled:
         print_warning("notify.enabled is false: nothing is sent")
@@ -102,15 +117,15 @@ def _next_step(status: "HomeStatus") -> str:
     return f"there is no configuration in {home.root}; run `notify init`"
 
 
-def next_command(status: "HomeStatus") -> str:
+def _next_command(status: "HomeStatus") -> str:
     """The command that a user needs next, with the reason."""
     if not status.is_running:
         return _next_step(status)
-    if status.report.dead or status.report.held:
-        return "`notify dead-letters` lists what could not be delivered"
+    if status.report.unacknowledged or status.report.held:
+        return "run `notify dead-letters` to see what could not be delivered"
     if status.health_problems:
-        return "`notify status` has the details, `notify doctor` looks for the cause"
-    return "`notify history` lists what was sent"
+        return "run `notify status` for the details, `notify doctor` for the cause"
+    return "run `notify history` to see what was sent"
 
 
 def state_label(status: "HomeStatus") -> str:

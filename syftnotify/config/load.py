@@ -129,12 +129,12 @@ def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig) -> Iterato
         ):
             yield line
         elif path in resolved.values:
-            yield f"{path}: the value that it refers to is not valid here"
+            yield f"{path}: the referenced value is not valid for this setting"
 
 
 def _may_reveal(text: str, secret: str) -> bool:
     """Whether `text`, an error about `secret`, may contain a part of it, such as its beginning."""
-    if not (secret.isascii() and secret.isprintable()) or "%" in secret:  # it may be there in another spelling
+    if not (secret.isascii() and secret.isprintable()) or set(secret) & set("%\\\"'"):  # maybe in another spelling
         return True
     parts = (secret[start : start + _SECRET_PART] for start in range(max(1, len(secret) - _SECRET_PART + 1)))
     return any(part.lower() in text.lower() for part in parts)

@@ -131,9 +131,9 @@ def _timezone(value: Any) -> zoneinfo.ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, TypeError, ValueError, OSError):
         known = zoneinfo.available_timezones()
     if not known:
-        raise ValueError("this machine has no time zone database; run `pip install tzdata`")
+        raise ValueError("this machine has no timezone database; run `pip install tzdata`")
     guess = did_you_mean(str(value), sorted(known))
-    raise ValueError(f"expected a time zone such as 'Europe/Berlin', got {redacted_repr(value)}{guess}")
+    raise ValueError(f"expected a timezone such as 'Europe/Berlin', got {redacted_repr(value)}{guess}")
 
 
 TimeOfDay = Annotated[dt.time, BeforeValidator(parse_time_of_day)]

@@ -233,7 +233,7 @@ class Config(Section):
     links: Links = Links()
     timezones: dict[Address, Timezone] = Field(
         default_factory=dict,
-        description="time zones of readers by address, `{ana@uni.example: Asia/Kolkata}`; the times in their mails "
+        description="timezones of readers by address, `{ana@uni.example: Asia/Kolkata}`; the times in their mails "
         "are in that zone, otherwise in that of `do_email`, otherwise in this machine's",
     )
     quiet_hours: QuietHoursSection | None = Field(None, description="when notifications are deferred")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ _REFERENCES = {
     "file": "`file:PATH` for a file with the secret",
     "secret": "`secret:NAME` for a secret stored by `notify secret set NAME`",
 }
+_SECTIONS = ("transports", "heartbeat")  # in which references are replaced
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 # Parts of the names of headers and URL parameters whose values are secrets.
 _SECRET_NAMES = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
@@ -39,10 +40,21 @@ def resolve_references(raw: dict[str, Any], home: Home) -> ResolvedConfig:
     """Replace every `env:`, `file:` and `secret:` reference in the sections `transports` and `heartbeat`."""
     encrypted = raw.get("secrets")
     resolver = _Resolver(home, encrypted if isinstance(encrypted, dict) else {})
-    found = {
-        key: resolver.resolve(value, key) if key in {"transports", "heartbeat"} else value for key, value in raw.items()
-    }
+    found = {key: resolver.resolve(value, key) if key in _SECTIONS else value for key, value in raw.items()}
     return ResolvedConfig(found, resolver.errors, resolver.values, resolver.files)
+
+
+def references_to_stored(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The name of the stored secret to which each setting refers, by its path: `transports.office.smtp_url`."""
+    return dict(found for key in _SECTIONS for found in _stored_in(raw.get(key), key))
+
+
+def _stored_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _stored_in(inner, f"{path}.{key}")
+    elif _is_reference(value) and value.startswith("secret:"):
+        yield path, value.removeprefix("secret:")
 
 
 class _Resolver:

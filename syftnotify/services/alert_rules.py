@@ -161,7 +161,7 @@ def save_rule(outbox: OutboxStore, rule: AlertRule) -> None:
     """
     for other in outbox.alert_rules.all():
         if replace(rule, id=other.id, created_at=other.created_at, public_only=other.public_only) == other:
-            raise ConflictError(f"the same alert rule exists: {other.id}")
+            raise ConflictError(f"the same alert rule exists: {other.id}", hint="run `notify alerts list` to see it")
     outbox.alert_rules.add(rule)
 
 

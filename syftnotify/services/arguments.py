@@ -42,19 +42,24 @@ def by_id_prefix(records: Iterable[Record], prefix: str, *, noun: str, command: 
     raise NotFoundError(f"there is no {noun} {shown!r}", hint=hint)
 
 
-def parse_end(text: str, now: float) -> float:
-    """A time in the future: of a time of day such as `23:30` the next one after `now`; other texts as `parse_time`.
+def parse_upcoming(text: str, after: float) -> float:
+    """The next time of day `23:30` after `after`, or an ISO 8601 date or time, which is local unless it has an offset.
 
     Raises:
-        UsageError: it is no time.
+        UsageError: it is neither.
     """
     try:
         at = datetime.strptime(text.strip(), "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
     except ValueError:
-        return parse_time(text)
-    today = datetime.fromtimestamp(now).astimezone().date()
-    moments = (datetime.combine(today + timedelta(days), at).astimezone().timestamp() for days in (0, 1))
-    return next(moment for moment in moments if moment > now)
+        return _parse_iso(text, hint="use one such as 23:30, 2026-01-15 or 2026-01-15T15:30, in local time")
+    today = datetime.fromtimestamp(after).astimezone().date()
+    # An hour that is repeated when clocks are set back is there twice.
+    moments = [
+        datetime.combine(today + timedelta(days), at.replace(fold=fold)).astimezone().timestamp()
+        for days in (0, 1)
+        for fold in (0, 1)
+    ]
+    return min(moment for moment in moments if moment > after)
 
 
 def parse_time(text: str) -> float:
@@ -70,10 +75,12 @@ def parse_time(text: str) -> float:
         reason = f": {error}"
     except ValueError:
         pass
+    return _parse_iso(text, reason, hint="use one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30, in local time")
+
+
+def _parse_iso(text: str, reason: str = "", *, hint: str) -> float:
+    """Seconds since 1970 of a date or time. Raises: UsageError with `reason` and `hint`, it is none."""
     try:
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError):
-        raise UsageError(
-            f"{escape(text)!r} is not a time{reason}",
-            hint="use one such as 2h, 3d, 2026-01-15 or 2026-01-15T15:30, in local time",
-        ) from None
+        raise UsageError(f"{escape(text)!r} is not a time{reason}", hint=hint) from None

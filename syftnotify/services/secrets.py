@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from syftnotify.config.edit import edit
-from syftnotify.config.secrets import encrypt
+from syftnotify.config.secrets import encrypt, references_to_stored
 from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConflictError, NotFoundError, NotifyError
-from syftnotify.core.text import escape, listed
+from syftnotify.core.text import escape
 from syftnotify.services.arguments import UsageError
 from syftnotify.system.ownership import check_home
 from syftnotify.system.paths import Home
-
-_PREFIX = "secret:"  # of a reference to a stored secret
 
 
 def check_can_store(home: Home, name: str) -> None:
@@ -38,21 +33,12 @@ def list_secrets(home: Home) -> dict[str, list[str]]:
         ConfigError: the configuration cannot be read.
     """
     raw, _ = parse_yaml(read_config_file(home.config))
-    references = dict(_references(raw, ""))
+    references = references_to_stored(raw)
     stored = raw.get("secrets")
     return {
         str(name): [path for path, used in references.items() if used == name]
         for name in (stored if isinstance(stored, dict) else {})
     }
-
-
-def _references(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The path of each reference to a stored secret, and the secret's name."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _references(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, str) and value.startswith(_PREFIX):
-        yield path, value.removeprefix(_PREFIX)
 
 
 def remove_secret(home: Home, name: str) -> None:
@@ -66,9 +52,12 @@ def remove_secret(home: Home, name: str) -> None:
     check_home(home)
     found = list_secrets(home)
     if name not in found:
-        raise NotFoundError(f"there is no secret {escape(name)!r}; run `notify secret list` for the names")
+        raise NotFoundError(f"there is no secret {escape(name)!r}", hint="run `notify secret list` for the names")
     if found[name]:
-        raise ConflictError(f"{listed(found[name], 'and')} in config.yaml still uses the secret {escape(name)!r}")
+        raise ConflictError(
+            f"config.yaml refers to the secret {escape(name)!r}: {escape(', '.join(found[name]))}",
+            hint="change these settings first",
+        )
     edit(home, {("secrets", name): None})
 
 

@@ -16,7 +16,7 @@ from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.silences import Silence, SilenceState, is_change
 from syftnotify.core.text import escape, listed
-from syftnotify.services.arguments import UsageError, by_id_prefix, parse_end, parse_time
+from syftnotify.services.arguments import UsageError, by_id_prefix, parse_upcoming
 from syftnotify.sources.spool import request_scan
 from syftnotify.system.paths import Home
 
@@ -78,7 +78,7 @@ def add_silence(home: Home, outbox: OutboxStore, options: SilenceOptions) -> Sil
         )
     if len(options.reason) > _MAX_TEXT or not options.reason.isprintable():
         raise ConfigError(f"the reason must be one line of at most {_MAX_TEXT} characters")
-    starts_at = parse_time(options.start) if options.start else now
+    starts_at = parse_upcoming(options.start, now) if options.start else now
     silence = Silence(
         uuid.uuid4().hex[:_ID_DIGITS],
         options.author,
@@ -177,7 +177,11 @@ def _ends_at(options: SilenceOptions, starts_at: float, now: float) -> float | N
     if options.until_change:
         return None
     try:
-        ends_at = starts_at + parse_duration(options.duration) if options.duration else parse_end(options.until, now)
+        ends_at = (
+            starts_at + parse_duration(options.duration)
+            if options.duration
+            else parse_upcoming(options.until, starts_at)
+        )
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
     if ends_at - now > _MAX_SECONDS:

@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+from rich.cells import cell_len
 
 import syftnotify
 from syftnotify.system import worker_status
@@ -18,7 +19,7 @@ from tests.support import ANA, Box, wait_until
 from tests.terminal import OpenTerminal
 from tests.trees import TREES, Disk
 
-LONG = "merge of the national health survey with the registry of hospitals, third attempt"
+LONG = "merge of the national health survey with 全国の病院の登録簿, third attempt :x: [red]"
 ESCAPE = "\x1b"
 COMMANDS = [
     "",
@@ -49,13 +50,20 @@ def busy_box(box: Box) -> Box:
         {
             "transports": {
                 "box": {"type": "maildir"},
-                "on-call-of-the-data-centre": {"type": "webhook", "url": "http://127.0.0.1:9/x", "max_retries": 0},
+                "on-call-of-the-data-centre": {
+                    "type": "webhook",
+                    "url": "http://127.0.0.1:9/x",
+                    "max_retries": 0,
+                    "headers": {f"X-Team-{number}": "secret:used-by-several-headers" for number in range(3)},
+                },
+                "チーム": {"type": "maildir", "path": "mail-2"},
                 "team": {"type": "discord", "url": "http://127.0.0.1:9/in-plain-text"},
             },
             "extra_routes": [{"events": ["job_failed"], "to": ["on-call-of-the-data-centre"]}],
             "serve": {},
         }
     )
+    box.notify("secret", "set", "used-by-several-headers", stdin="value\n", check=0)
     tree = TREES["D"](Disk(box.root, box.clock.time))
     tree.grant(ANA)
     box.scan()
@@ -80,12 +88,13 @@ def test_output_in_a_terminal_is_not_wider_than_80_columns(busy_box: Box, open_t
         terminal = open_terminal(busy_box, *shlex.split(command))
         terminal.wait()
         lines = terminal.output.splitlines()
-        too_wide = [line for line in lines if len(line) > 80 and " " in line.strip()]
+        too_wide = [line for line in lines if cell_len(line) > 80 and " " in line.strip()]
 
         assert lines, command
         assert "\nTraceback" not in terminal.output, terminal.output
-        # Code and error output in a mail are indented and stay as they are.
-        assert not [line for line in too_wide if not line.startswith("   ")], (command, too_wide)
+        if command.startswith("preview "):  # code and error output in a mail are indented and stay as they are
+            too_wide = [line for line in too_wide if not line.startswith("   ")]
+        assert not too_wide, (command, too_wide)
 
 
 def test_history_has_a_header_and_one_line_per_notification(busy_box: Box, open_terminal: OpenTerminal) -> None:
@@ -138,7 +147,7 @@ def test_first_scan_of_a_large_tree_shows_its_progress(box: Box, open_terminal: 
         os.kill(pid, signal.SIGSTOP)
         time.sleep(2.1)  # longer than the interval between two reports
         os.kill(pid, signal.SIGCONT)
-        terminal.read_for(0.02)
+        terminal.read_for(0.05)
     if command == "run":
         terminal.interrupt("first scan: ")
     assert re.search(r"first scan: [\d,]+ of 5,000 jobs", terminal.output)

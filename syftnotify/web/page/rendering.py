@@ -78,7 +78,7 @@ def go_to(path: str, fragment: str = "", **parameters: str) -> Response:
 
 
 def zone_of(state: ServerState, visitor: Visitor | None) -> tzinfo | None:
-    """The time zone of the visitor: as in mails; None: this machine's."""
+    """The timezone of the visitor: as in mails; None: this machine's."""
     config = state.settings.config
     zones = {address.lower(): zone for address, zone in config.timezones.items()}
     user = visitor.user if visitor is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from syftnotify import __version__
 from tests.queries import emit_event, json_object
-from tests.support import TIMEOUT, Box
+from tests.support import ANA, TIMEOUT, Box
+from tests.trees import TREES, Disk
 
 LISTED_COMMANDS = ("init", "start", "status", "logs", "stop", "restart", "run", "demo")
 
@@ -58,27 +60,60 @@ def test_notify_alone_shows_the_state_and_the_next_command(new_user: Box, box: B
         box.notify("stop", check=0)
 
 
+def completed(box: Box, *words: str, shell: str = "bash") -> list[str]:
+    """What a shell gets for a line; in zsh each as `"name"`."""
+    asked = {
+        "_NOTIFY_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": " ".join(["notify", *words]),
+        "COMP_WORDS": " ".join(["notify", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    script = Path(sys.executable).parent / "notify"
+    answer = subprocess.check_output([script], env=box.environment() | asked, text=True, timeout=TIMEOUT)
+    return re.findall(r'"(.*)"', answer) if shell == "zsh" else answer.split()
+
+
 def test_names_are_completed(box: Box) -> None:
     """Of jobs, transports, event kinds and templates; nothing where there is no home."""
     box.configure({"transports": {"box": {"type": "maildir"}, "spare": {"type": "maildir"}}})
-    emit_event(box, "job_failed", payload={"name": "nightly sync"})
+    emit_event(box, "job_failed", payload={"name": "nightly-sync"})
     box.scan()
 
-    def completed(*words: str) -> list[str]:
-        asked = {
-            "_NOTIFY_COMPLETE": "complete_bash",
-            "COMP_WORDS": " ".join(["notify", *words]),
-            "COMP_CWORD": str(len(words)),
-        }
-        script = Path(sys.executable).parent / "notify"
-        answer = subprocess.check_output([script], env=box.environment() | asked, text=True, timeout=TIMEOUT)
-        return answer.split("\n")[:-1] if answer.strip() else []
+    assert completed(box, "why", "") == ["nightly-sync"]
+    assert completed(box, "test", "s") == ["spare"]
+    assert completed(box, "history", "--event", "job_fa") == ["job_failed"]
+    assert completed(box, "preview", "new_j") == ["new_job"]
+    assert completed(box, "--home", str(box.folder / "none"), "why", "") == []
 
-    assert completed("why", "") == ["nightly sync"]
-    assert completed("test", "s") == ["spare"]
-    assert completed("history", "--event", "job_fa") == ["job_failed"]
-    assert completed("preview", "new_j") == ["new_job"]
-    assert completed("--home", str(box.folder / "none"), "why", "") == []
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_offers_nothing_that_a_shell_interprets(box: Box, shell: str) -> None:
+    """Shells insert names as they are. A job of the tree is offered by its entity instead, which is percent-encoded."""
+    tree = TREES["D"](Disk(box.root, box.clock.time))
+    tree.grant(ANA)
+    box.scan()
+    for name in (
+        "a; touch here #",
+        "$(touch here)",
+        "`id`",
+        "\\$(id)",
+        "~root",
+        "-rf",
+        "=ls",
+        'b"c',
+        "d*",
+        "two words",
+    ):
+        tree.submit(name, ANA)
+    tree.submit("safe-1", ANA)
+    box.clock.advance(10)
+    box.scan()
+
+    names = completed(box, "why", "", shell=shell)
+    assert "safe-1" in names
+    assert len(names) == 10  # `~` is in the entity as it is
+    assert not [name for name in names if not re.fullmatch(r"[\w@%+,./-]+", name, re.ASCII)]
+    assert {name for name in names if name.startswith("job/")} == set(names) - {"safe-1"}
 
 
 def test_version_option_prints_the_version(new_user: Box) -> None:

@@ -131,7 +131,7 @@ def test_secrets_are_listed_and_removed_when_no_setting_uses_them(box: Box) -> N
     assert used_by.keys() == {"hook", "old"}
     assert used_by["old"] == "not used"
     assert used_by["hook"].startswith("transports.")
-    assert "still uses the secret 'hook'" in box.notify("secret", "rm", "hook", check=1).stderr
+    assert "refers to the secret 'hook': transports." in box.notify("secret", "rm", "hook", check=1).stderr
     assert "there is no secret 'none'" in box.notify("secret", "rm", "none", check=1).stderr
     box.notify("secret", "rm", "old", check=0)
     assert [each["name"] for each in json_list(box, "secret", "list")] == ["hook"]

@@ -260,4 +260,4 @@ def test_missing_time_zone_database_names_the_package(
     with pytest.raises(ConfigError) as caught:
         load(write_config(home, text))
 
-    assert "this machine has no time zone database; run `pip install tzdata`" in str(caught.value)
+    assert "this machine has no timezone database; run `pip install tzdata`" in str(caught.value)

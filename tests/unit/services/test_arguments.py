@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from syftnotify.services.arguments import UsageError, parse_end
+from syftnotify.services.arguments import UsageError, parse_upcoming
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,23 @@ from syftnotify.services.arguments import UsageError, parse_end
         ("2026-11-28 22:00", "2026-12-01", "2026-12-01 00:00"),
     ],
 )
-def test_end_at_a_time_of_day_is_the_next_one(in_zone: Callable[[str], None], now: str, text: str, end: str) -> None:
+def test_time_of_day_is_the_next_one(in_zone: Callable[[str], None], now: str, text: str, end: str) -> None:
     in_zone("Europe/Berlin")
 
-    assert parse_end(text, datetime.fromisoformat(now).timestamp()) == datetime.fromisoformat(end).timestamp()
+    assert parse_upcoming(text, datetime.fromisoformat(now).timestamp()) == datetime.fromisoformat(end).timestamp()
 
 
-@pytest.mark.parametrize("text", ["24:00", "23:30:10", "late"])
-def test_end_that_is_no_time_is_refused(text: str) -> None:
+def test_time_of_day_in_a_repeated_hour_is_the_next_one(in_zone: Callable[[str], None]) -> None:
+    """Clocks were set back from 03:00 to 02:00 in this night."""
+    in_zone("Europe/Berlin")
+    first, second = (datetime.fromisoformat("2026-10-25 02:15").replace(fold=fold).timestamp() for fold in (0, 1))
+
+    assert parse_upcoming("02:30", first) == first + 15 * 60
+    assert parse_upcoming("02:30", second) == second + 15 * 60
+    assert parse_upcoming("02:15", first) == second
+
+
+@pytest.mark.parametrize("text", ["24:00", "23:30:10", "2h", "late"])
+def test_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a time"):
-        parse_end(text, 0.0)
+        parse_upcoming(text, 0.0)
