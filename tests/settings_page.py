@@ -35,8 +35,8 @@ _TRANSPORT = "transports.<name>."
 
 def page() -> str:
     """The content of the page."""
-    parts = [_INTRODUCTION, *_sections("", Config)]
-    text = "Settings of transports of any type; those of single types follow."
+    parts = [_INTRODUCTION, *_sections("", Config, "Keys outside of a section.")]
+    text = _sentence(Config.model_fields["transports"].description or "")
     parts.append(_section("`transports`", TransportSettings, TransportSettings.model_fields, _TRANSPORT, text))
     mail = MailSettings.model_fields.keys() - TransportSettings.model_fields.keys()
     title = "Transports of types `gmail`, `smtp` and `maildir`"
@@ -48,16 +48,20 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _sections(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    """The section of a model, then those of its nested ones."""
+def _sections(prefix: str, model: type[BaseModel], text: str) -> Iterator[str]:
+    """The section of a model, with a text about it, then those of its nested ones."""
     title = f"`{prefix.rstrip('.')}`" if prefix else "Top level"
     nested = {key: inner for key in model.model_fields if (inner := _nested_model(model, key)) is not None}
-    text = _first_line(model) if prefix else "The keys without a section of their own."
     yield _section(title, model, model.model_fields.keys() - nested.keys() - {"transports"}, prefix, text)
     for key, inner in nested.items():
         field = model.model_fields[key]
         is_list = tuple in _origins(field.annotation)
-        yield from _sections(f"{prefix}{field.alias or key}{'[]' if is_list else ''}.", inner)
+        name = f"{prefix}{field.alias or key}{'[]' if is_list else ''}."
+        yield from _sections(name, inner, _sentence(field.description or _first_line(inner)))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
 def _first_line(model: type[BaseModel]) -> str:

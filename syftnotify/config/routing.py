@@ -185,17 +185,19 @@ class DigestSection(Section):
     threshold: Annotated[int, number(1, 10000, "messages", whole=True)] = Field(
         5,
         validation_alias=AliasChoices("threshold", "above"),
-        description="after this number of single messages to one recipient ...; also spelled `above`",
+        description="how many single messages one recipient gets within `digest.window`; further ones are collected; "
+        "also spelled `above`",
     )
     window: Duration = Field(
         60.0,
         validation_alias=AliasChoices("window", "within"),
-        description="... in this time, further ones are collected into a digest ...; also spelled `within`",
+        description="the time in which messages are counted; also spelled `within`",
     )
     interval: Annotated[float, BeforeValidator(_digest_interval)] = Field(
         600.0,
         validation_alias=AliasChoices("interval", "every"),
-        description="... which is sent after this time, at most `7d`; also spelled `every`",
+        description="the time after which collected messages are sent as one digest, at most `7d`; also spelled "
+        "`every`",
     )
     include_high: Flag = Field(
         False, description="whether events of high severity are collected, too: for array jobs with many failures"

@@ -216,9 +216,13 @@ class Config(Section):
         "`~/SyftBox_<do_email>` or `~/SyftBox`, whichever exists, otherwise the first",
     )
     notify: Notify = Notify()
-    transports: dict[str, TransportSettings] = Field(default_factory=dict, description="the transports by name")
+    transports: dict[str, TransportSettings] = Field(
+        default_factory=dict,
+        description="transports of all types, by names of your choice. Without this section mail is sent through "
+        "Gmail. The keys of single types follow",
+    )
     routes: tuple[RouteSection, ...] | None = Field(
-        None, description="which events go to which recipients; replaces the built-in routes"
+        None, description="which events go to which recipients, in their order; unset: the built-in routes"
     )
     extra_routes: tuple[RouteSection, ...] = Field(
         (),
@@ -236,8 +240,10 @@ class Config(Section):
         description="timezones of readers by address, `{ana@uni.example: Asia/Kolkata}`; the times in their mails "
         "are in that zone, otherwise in that of `do_email`, otherwise in this machine's",
     )
-    quiet_hours: QuietHoursSection | None = Field(None, description="when notifications are deferred")
-    digest: DigestSection | None = Field(None, description="when single messages become digests")
+    quiet_hours: QuietHoursSection | None = Field(None, description="when notifications are deferred; unset: never")
+    digest: DigestSection | None = Field(
+        None, description="when single messages become a digest; unset: only above 200 to one recipient in ten minutes"
+    )
     reminders: Reminders = Reminders()
     retention: Duration | None = Field(
         None, description="how long the history is kept: `26w`, `365d`, at most `7320d`; unset: unlimited"
@@ -250,7 +256,11 @@ class Config(Section):
         "use `heartbeat.ping_url`",
     )
     heartbeat: Heartbeat = Heartbeat()
-    serve: Serve | None = Field(None, description="the API and the inbox; unset: neither")
+    serve: Serve | None = Field(
+        None,
+        description="the page, the API and the inbox; unset: none of them. With this section, also an empty one "
+        "(`serve: {}`), the owner and submitters have an inbox",
+    )
 
     @property
     def for_scientist(self) -> bool:

@@ -19,6 +19,9 @@ from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import MAIL
 from syftnotify.core.ports import Renderer, Transport
 
+# The description of `timeout_secs`, whose default is that of the type.
+TIMEOUT_MEANING = "time limit of one attempt, a number of seconds or a duration such as `2m`"
+
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:

@@ -273,8 +273,12 @@ def _table(page: Path, heading: str) -> list[list[str]]:
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """Every text of a module; in place of the values in an f-string there is a NUL."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every text of a module except docstrings; in place of the values in an f-string there is a NUL."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if node in docstrings:
+            continue
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):

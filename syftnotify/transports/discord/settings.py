@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.transport import TIMEOUT_MEANING, RenderContext, TransportSettings
 from syftnotify.config.urls import SecretUrl
 from syftnotify.config.values import Rate, Retries, Text, Timeout, redacted_repr
 from syftnotify.core.identifiers import AddressType
@@ -29,15 +29,9 @@ class DiscordSettings(TransportSettings):
     username: Text = Field(
         "syftnotify", description="the name beside the messages, without the words discord and clyde"
     )
-    timeout_secs: Timeout = Field(
-        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
-    )
-    max_retries: Retries | None = Field(
-        3,
-        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
-        "all",
-    )
-    rate: Rate = Field(0.5, description="messages per second; Discord accepts 30 a minute per channel")
+    timeout_secs: Timeout = Field(10, description=TIMEOUT_MEANING)
+    max_retries: Retries | None = 3
+    rate: Rate = 0.5  # Discord accepts 30 a minute per channel
 
     @field_validator("username")
     @classmethod

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from syftnotify.config.transport import ProviderQuota, SignIn
+from syftnotify.config.transport import TIMEOUT_MEANING, ProviderQuota, SignIn
 from syftnotify.config.urls import SafeUrl
 from syftnotify.config.values import DailyLimit, FilePath, Rate, Timeout
 from syftnotify.core.errors import Failure
@@ -36,16 +36,9 @@ class GmailSettings(MailSettings):
     api_endpoint: SafeUrl | None = Field(
         None, description="another address of the API; http only on this machine; unset: Google's"
     )
-    timeout_secs: Timeout = Field(
-        120, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
-    )
-    rate: Rate = Field(1, description="messages per second")
-    daily_limit: DailyLimit = Field(
-        500,
-        description="messages in 24 hours that the provider allows, or `none`. One submitter causes at most a fifth "
-        "of it: half of that as single messages, the rest as digests spread over the day, so that the "
-        "others and the notifier's own alerts are still sent",
-    )
+    timeout_secs: Timeout = Field(120, description=TIMEOUT_MEANING)
+    rate: Rate = 1
+    daily_limit: DailyLimit = 500
 
     @property
     def private_files(self) -> frozenset[Path]:

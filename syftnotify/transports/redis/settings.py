@@ -51,11 +51,7 @@ class RedisSettings(TransportSettings):
     timeout_secs: Timeout = Field(
         10, description="time limit of each step of a publication, a number of seconds or a duration"
     )
-    max_retries: Retries | None = Field(
-        3,
-        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
-        "all",
-    )
+    max_retries: Retries | None = 3
 
     @classmethod
     def medium(cls, name: str) -> str:

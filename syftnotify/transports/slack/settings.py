@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.transport import TIMEOUT_MEANING, RenderContext, TransportSettings
 from syftnotify.config.urls import SecretUrl
 from syftnotify.config.values import Burst, Rate, Retries, Text, Timeout
 from syftnotify.core.identifiers import AddressType
@@ -24,17 +24,11 @@ class SlackSettings(TransportSettings):
     url: SecretUrl = Field(description="the incoming webhook, a secret")
     username: Text = Field("syftnotify", description="the name beside the messages")
     icon_emoji: Text = Field(":gear:", description="the picture beside the messages")
-    timeout_secs: Timeout = Field(
-        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
-    )
-    max_retries: Retries | None = Field(
-        3,
-        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
-        "all",
-    )
+    timeout_secs: Timeout = Field(10, description=TIMEOUT_MEANING)
+    max_retries: Retries | None = 3
     # Source: https://docs.slack.dev/apis/web-api/rate-limits
-    rate: Rate = Field(1, description="messages per second; Slack accepts one per channel")
-    burst: Burst = Field(1, description="messages that may be sent at once after a pause")
+    rate: Rate = 1  # Slack accepts one per second and channel
+    burst: Burst = 1
 
     def build_transport(self, *, clock: Callable[[], float]) -> Transport:
         from syftnotify.transports.slack.sending import SlackTransport

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syftnotify.config.secrets import is_plain_text
+from syftnotify.config.transport import TIMEOUT_MEANING
 from syftnotify.config.values import CombinedKeys, FilePath, Timeout
 from syftnotify.core.ports import Transport
 from syftnotify.transports.mail import MailSettings
@@ -48,9 +49,7 @@ class SmtpSettings(MailSettings):
         None, alias="from", description="the sender, with or without a name; unset: `do_email`"
     )
     ca_file: FilePath | None = Field(None, description="certificates to trust besides the system's, PEM")
-    timeout_secs: Timeout = Field(
-        60, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
-    )
+    timeout_secs: Timeout = Field(60, description=TIMEOUT_MEANING)
 
     @model_validator(mode="before")
     @classmethod

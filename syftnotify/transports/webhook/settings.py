@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from syftnotify.config.secrets import is_plain_text, is_secret_name
-from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.config.transport import TIMEOUT_MEANING, RenderContext, TransportSettings
 from syftnotify.config.urls import WebUrl, is_safe_url
 from syftnotify.config.values import HeaderName, HeaderValue, Retries, Secret, Timeout
 from syftnotify.core.identifiers import AddressType
@@ -48,14 +48,8 @@ class WebhookSettings(TransportSettings):
     body: str | None = Field(
         None, description="the text for `format: template`, in which Jinja and `${job_id}` are replaced"
     )
-    timeout_secs: Timeout = Field(
-        10, description="time limit of one attempt, a number of seconds or a duration such as `2m`"
-    )
-    max_retries: Retries | None = Field(
-        3,
-        description="how often a message is sent again after a temporary failure or an unknown outcome; `0`: not at "
-        "all",
-    )
+    timeout_secs: Timeout = Field(10, description=TIMEOUT_MEANING)
+    max_retries: Retries | None = 3
 
     @classmethod
     def plain_secrets(cls, raw: Mapping[str, Any]) -> list[str]:
