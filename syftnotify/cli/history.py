@@ -99,7 +99,7 @@ def prune(
         str | None, typer.Option(help="Delete events before: 26w, 365d, 2026-01-15; default: `retention`.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the number of events; change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Delete old history; waiting notifications are kept."""

@@ -130,7 +130,7 @@ def _row(listed: "ListedSilence") -> tuple[str, ...]:
     silence, now = listed.silence, time.time()
     until = "until a change" if silence.ends_at is None else f"until {short_time(silence.ends_at, now)}"
     if listed.state is SilenceState.EXPIRED:
-        until = f"at {short_time(silence.end, now)}" if silence.end <= now else "by a change"
+        until = f"ended {short_time(silence.end, now)}" if silence.end <= now else "ended by a change"
     start = f"from {short_time(silence.starts_at, now)} " if listed.state is SilenceState.PENDING else ""
     reason = f": {escape(silence.reason)}" if silence.reason else ""
     return (
@@ -138,7 +138,7 @@ def _row(listed: "ListedSilence") -> tuple[str, ...]:
         listed.state.value,
         f"{start}{until}",
         silence_conditions(silence),
-        f"{listed.suppressed} suppressed",
+        str(listed.suppressed),
         f"{escape(silence.author)}{reason}",
     )
 

@@ -90,7 +90,7 @@ class StatusReporter:
     def record_progress(self, scanned: int, total: int) -> None:
         """Record that the first scan has read `scanned` of `total` jobs; written at most twice a second.
 
-        It is logged every few seconds: without that, a worker in the foreground is silent for long.
+        Logged at most every two seconds, so that a worker in the foreground shows its progress.
         """
         self.status.scanned, self.status.total = scanned, total
         if scanned < total and self._monotonic() >= self._logged_at + _LOG_SECONDS:

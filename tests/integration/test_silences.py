@@ -107,7 +107,7 @@ def test_silence_of_an_unknown_job_is_added_with_a_warning(box: Box, tree: Tree)
     assert ("'a'" in done.stderr, "'c-*'" in done.stderr) == (False, False)
     box.notify("silence", "expire", done.stdout.strip(), check=0)
     shown = box.notify("silence", "list", "--all", check=0).stdout
-    assert "  expired  at " in shown
+    assert "  expired  ended " in shown
 
 
 def test_silence_of_several_jobs_until_a_change_ends_for_each(box: Box, tree: Tree) -> None:

@@ -309,6 +309,22 @@ def test_readme_lists_the_exit_codes_of_errors() -> None:
     assert {each.exit_code for each in classes} | set(RunState) | set(SetupExitCode) == codes
 
 
+def test_readme_figures_are_those_of_the_measurements() -> None:
+    readme = README.read_text(encoding="utf-8")
+    measured = {name: value for name, value, *_ in _table(PROJECT_ROOT / "docs" / "performance.md", "what")}
+    delay = float(measured["change on disk to first byte, 10,000 jobs, p50"].removesuffix(" ms"))
+    cpu = float(measured["CPU while idle, 10,000 jobs, scan every 30 s"].removesuffix(" % of a core"))
+    kills = [row[1:] for row in _table(PROJECT_ROOT / "docs" / "reliability.md", "| kills")]
+
+    assert f" {delay:.0f} ms (median)" in readme
+    assert f" {cpu:.2f} % of a" in readme
+    assert f"take {measured['memory, first start, 100,000 jobs']} of memory" in readme
+    assert [row[1:] for row in _table(README, "workers killed at every step, beside servers that fail at random")] == [
+        [killed, owed, lost, str(int(twice) - int(uncounted)), uncounted]
+        for killed, owed, _, lost, _, twice, uncounted, *_ in kills
+    ]
+
+
 def _subclasses(base: type[NotifyError]) -> Iterator[type[NotifyError]]:
     for each in base.__subclasses__():
         yield each
