@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syftnotify.cli.completion import event_kinds, job_names, transport_names
-from syftnotify.cli.console import is_terminal, print_json, print_line
+from syftnotify.cli.console import is_terminal, print_json, print_line, print_rows
 from syftnotify.cli.options import HomeOption, JsonListOption, SinceOption, UtcOption, resolve_home
 from syftnotify.core.errors import NotifyError
 
@@ -37,7 +37,6 @@ def history(
 
     `notify why JOB` has the details of a job.
     """
-    from syftnotify.cli.console import print_rows
     from syftnotify.cli.notifications import HEADER, nothing_yet, notification_object, row
     from syftnotify.runtime.opening import open_outbox
     from syftnotify.services.history import find_notifications, parse_filter

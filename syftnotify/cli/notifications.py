@@ -14,6 +14,7 @@ from syftnotify.system.paths import Home
 INDENT = " " * (SHORT_ID + 2)  # of lines below `title`, which begins with an id
 
 
+_STORED = "stored"  # the state SENT of what is in an inbox: it was delivered by being stored
 HEADER = ("ID", "TIME", "STATE", "EVENT", "RECIPIENT", "ABOUT")  # of `row`
 
 
@@ -53,7 +54,7 @@ def row(record: NotificationRecord, *, utc: bool) -> tuple[str, ...]:
     return (
         record.id[:SHORT_ID],
         short_time(moment, time.time(), utc=utc),
-        "stored" if is_sent and not record.attempts else record.state,
+        _STORED if is_sent and not record.attempts else record.state,
         record.kind,
         escape(record.recipient),
         ": ".join(filter(None, [about, *([] if is_sent else [uncertain, escape(record.reason, limit=200)])])),
@@ -67,8 +68,7 @@ def outcome(record: NotificationRecord) -> str:
     reason = escape(record.reason, limit=200)
     match record.state:
         case NotificationState.SENT:
-            # What is in an inbox was delivered by being stored.
-            return f"sent {tried}" if record.attempts else f"stored {local_time(record.created_at)}"
+            return f"sent {tried}" if record.attempts else f"{_STORED} {local_time(record.created_at)}"
         case NotificationState.SKIPPED:
             return f"not sent: {reason}"
         case NotificationState.WITHHELD:
