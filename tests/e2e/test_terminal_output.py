@@ -128,8 +128,10 @@ def test_colours_are_only_in_a_terminal_without_no_color(busy_box: Box, open_ter
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("command", ["start", "run"])
-def test_first_scan_of_a_large_tree_shows_its_progress(box: Box, open_terminal: OpenTerminal, command: str) -> None:
+@pytest.mark.parametrize(("command", "interval"), [("start", 0.5), ("run", 2.0)])
+def test_first_scan_of_a_large_tree_shows_its_progress(
+    box: Box, open_terminal: OpenTerminal, command: str, interval: float
+) -> None:
     """The worker is stopped again and again, so that its scan takes long on any machine."""
     tree = TREES["A"](Disk(box.root))
     for number in range(5000):
@@ -145,9 +147,9 @@ def test_first_scan_of_a_large_tree_shows_its_progress(box: Box, open_terminal: 
     while "first scan: " not in terminal.output:
         assert worker_status.read(box.home).phase == Phase.STARTING, terminal.output
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.1)  # longer than the interval between two reports
+        time.sleep(interval + 0.1)  # longer than between two reports
         os.kill(pid, signal.SIGCONT)
-        terminal.read_for(0.05)
+        terminal.read_for(0.15)
     if command == "run":
         terminal.interrupt("first scan: ")
     assert re.search(r"first scan: [\d,]+ of 5,000 jobs", terminal.output)
