@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,13 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 out, err = _console(), _console(stderr=True)
+_named_home = ""  # the option `--home` of this command, with a blank before it
+
+
+def repeat_home(home: Path | None) -> None:
+    """Add `--home` to the commands in printed texts, so that they act on the same home; None: it is the default one."""
+    global _named_home  # noqa: PLW0603 - one command runs in a process
+    _named_home = "" if home is None else f" --home {shlex.quote(str(home))}"
 
 
 def use_safe_streams() -> None:
@@ -83,6 +91,7 @@ def print_labeled(label: str, text: str, style: str, *, width: int = 0) -> None:
     """Print a text after a label in `style` of at least `width` columns; its further lines are below its beginning."""
     from rich.text import Text
 
+    text = _with_home(text)
     padded = label + " " * (width - cell_len(label))
     indent = " " * (cell_len(padded) + _GAP)
     first, *others = text.split("\n")
@@ -94,10 +103,16 @@ def print_labeled(label: str, text: str, style: str, *, width: int = 0) -> None:
 
 
 def _print_wrapped(console: Console, text: str, style: str | None = None) -> None:
+    text = _with_home(text)
     lines = text.split("\n")
     indents = [" " * (len(line) - len(line.lstrip(" "))) + _HANGING_INDENT for line in lines]
     fitted = "\n".join(_fitted(console, line, indent) for line, indent in zip(lines, indents, strict=True))
     console.print(fitted, style=style, markup=False)
+
+
+def _with_home(text: str) -> str:
+    """A text whose commands have this command's `--home`, unless the text is about that option."""
+    return text if "`--home`" in text else text.replace("`notify ", f"`notify{_named_home} ")
 
 
 def _fitted(console: Console, line: str, indent: str) -> str:

@@ -172,7 +172,7 @@ def _print_explanation(explanation: "Explanation") -> None:
                 scanned_at = iso_to_local(escape(silent.scanned_at))
                 print_line(f"  {silent.kind}, recorded as notified by the baseline scan of {scanned_at}")
                 print_line(
-                    "    nobody: already true or sent by syft-bg before that (or `notify prune` deleted the record)"
+                    "    nobody: already true or sent by syft-bg before the first scan, or deleted by `notify prune`"
                 )
         for each in explanation.events:
             if each.event.entity == entity:

@@ -9,7 +9,7 @@ import typer
 from syftnotify.cli.console import is_terminal, print_line, print_raw, print_warnings
 from syftnotify.cli.options import HomeOption, Role, parse_interval, parse_mail_type, parse_path, resolve_home
 from syftnotify.cli.setup_questions import ask_missing
-from syftnotify.core.errors import ConfigError, DeliveryError, NotifyError, NotSignedInError
+from syftnotify.core.errors import ConfigError, DeliveryError, Failure, NotifyError, NotSignedInError
 
 if TYPE_CHECKING:
     from syftnotify.config.load import Settings
@@ -244,7 +244,13 @@ def _send_test(settings: "Settings") -> None:
         destination = send_test(settings, name)
     except DeliveryError as error:
         text = f"the test mail was not sent through {name}: {error}"
-        raise NotifyError(text, hint="the configuration is kept") from error
+        hint = "the configuration is kept; run `notify test` to try again"
+        if error.failure is Failure.AUTH:
+            hint = (
+                "the configuration is kept; check user and password (Gmail needs an app password), "
+                "and run `notify init --smtp-url URL` with the same URL again"
+            )
+        raise NotifyError(text, hint=hint) from error
     print_line(f"sent a test mail through {name}{destination}")
 
 

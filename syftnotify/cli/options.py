@@ -104,11 +104,13 @@ def resolve_home(context: typer.Context, home: Path | None) -> "Home":
     Raises:
         UnsafeHomeError: the caller is root and the home belongs to another user.
     """
+    from syftnotify.cli.console import repeat_home
     from syftnotify.system import ownership
     from syftnotify.system.paths import Home
 
     common_home, as_owner = context.find_root().obj
     resolved = Home.at(home or common_home)
+    repeat_home(resolved.root if home or common_home else None)
     if as_owner:
         ownership.drop_privileges(resolved)
     ownership.refuse_root(resolved)

@@ -21,13 +21,16 @@ def secret_set(
 
     It is read from the terminal or from standard input; `secret:NAME` in config.yaml refers to it.
     """
-    from syftnotify.services.secrets import check_can_store, store_secret
+    from syftnotify.core.text import escape
+    from syftnotify.services.secrets import check_can_store, list_secrets, store_secret
 
     resolved = resolve_home(context, home)
     check_can_store(resolved, name)
     value = typer.prompt("secret", hide_input=True) if sys.stdin and sys.stdin.isatty() else read_line()
     store_secret(resolved, name, value)
     print_line(f"stored; use it as `secret:{name}`")
+    if used_by := list_secrets(resolved)[name]:
+        print_line(f"used by {', '.join(map(escape, used_by))}; run `notify restart` to apply it")
 
 
 @secret_app.command("list")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from syftnotify.services.setup.options import SetupOptions
     from syftnotify.system.paths import Home
 
+_SERVER_QUESTION = "Mail server, as smtp://user@mail.example:587"
+
 
 def ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "SetupOptions":
     """The options, completed by questions to the user, and by the SyftBox folder if one is found.
@@ -40,7 +42,7 @@ def ask_missing(home: "Home", options: "SetupOptions", *, can_ask: bool) -> "Set
     if asks_all and options.transport is None and options.smtp_url is None:
         options = replace(options, transport=_ask_transport(MAIL_TYPES[0]))
     if can_ask and needs_smtp_server(home, options):
-        options = replace(options, smtp_url=_ask("Mail server, as smtp://user@mail.example:587", smtp_url_problem))
+        options = replace(options, smtp_url=_ask(_SERVER_QUESTION, smtp_url_problem))
     options = _add_smtp_password(options, can_ask=can_ask)
     if asks_all and options.alert_contact is None:
         # A ping URL, since a new configuration has a single mail transport.
@@ -68,7 +70,7 @@ def _ask_changes(home: "Home", options: "SetupOptions") -> "SetupOptions":
         "email": lambda: {"email": _ask("Mail address", email_problem, default=config.do_email)},
         "folder": lambda: {"syftbox_root": _ask_root(settings.root)},
         "interval": lambda: {"interval": _ask_interval(f"{config.notify.interval:g}")},
-        "mail": lambda: {"transport": _ask_transport(mail.type if mail is not None else None)},
+        "mail": lambda: _ask_mail(mail.type if mail is not None else None),
         "page": lambda: {"serve": typer.confirm("Serve the page and the API", default=_is_served(config))},
     }
     print_line(f"{home.config} exists:")
@@ -92,6 +94,19 @@ def _ask_changes(home: "Home", options: "SetupOptions") -> "SetupOptions":
 
 def _is_served(config: "Config") -> bool:
     return config.serve is not None and config.serve.enabled
+
+
+def _ask_mail(current: str | None) -> dict[str, Any]:
+    """The options for a mail transport of another type, or for another server of the current type."""
+    from syftnotify.services.setup.options import smtp_url_problem
+
+    chosen = _ask_transport(current)
+    if chosen != current:
+        return {"transport": chosen}
+    if chosen != "smtp":
+        return {}
+    url = _ask(f"{_SERVER_QUESTION} (Enter: the current one)", smtp_url_problem, default="")
+    return {"smtp_url": url} if url else {}
 
 
 def _ask_transport(default: str | None) -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syftnotify.cli.completion import event_kinds, job_names
-from syftnotify.cli.console import print_json, print_line, print_rows, print_warning
+from syftnotify.cli.console import is_terminal, print_json, print_line, print_rows, print_warning
 from syftnotify.cli.options import HomeOption, JsonListOption, resolve_home
 
 if TYPE_CHECKING:
+    from syftnotify.core.silences import Silence
     from syftnotify.services.silences import ListedSilence
 
 _HEADER = ("ID", "STATE", "TIME", "MATCHES", "SUPPRESSED", "AUTHOR, REASON")  # of `_row`
@@ -70,7 +71,7 @@ def silence_add(
     with create_outbox(resolved) as outbox:
         silence = add_silence(resolved, outbox, options)
         unknown = unknown_jobs(outbox, silence)
-    print_line(silence.id)
+    print_line(_describe(silence) if is_terminal() else silence.id)  # scripts need the id alone
     for name in unknown:
         print_warning(f"no job named {escape(name)!r} is known yet")
 
@@ -118,6 +119,16 @@ def silence_expire(
     with open_outbox(resolve_home(context, home)) as outbox:
         silence = expire_silence(outbox, name)
     print_line(f"expired {silence.id}")
+
+
+def _describe(silence: "Silence") -> str:
+    """A new silence on one line, which begins with its id."""
+    from syftnotify.core.text import local_time
+    from syftnotify.services.silences import silence_conditions
+
+    end = "until its state changes" if silence.ends_at is None else f"until {local_time(silence.ends_at)}"
+    start = f"from {local_time(silence.starts_at)} " if silence.starts_at > time.time() else ""
+    return f"{silence.id}  {silence_conditions(silence)} {start}{end}"
 
 
 def _row(listed: "ListedSilence") -> tuple[str, ...]:

@@ -34,12 +34,18 @@ def status(
 
 def print_state(context: typer.Context) -> None:
     """What `notify` alone prints: whether the worker runs, and the command that a user needs next."""
+    from syftnotify.core.text import escape, with_local_times
     from syftnotify.services.status import read_status
 
     current = read_status(resolve_home(context, None))
     print_line(f"worker: {state_label(current)}")
     for problem in current.health_problems:
-        print_line(f"problem: {problem}")
+        print_line(f"problem: {with_local_times(problem)}")
+    if current.is_running and current.report.waiting_for:
+        print_warning(current.report.waiting_for)
+    for name, transport in current.report.transports.items() if current.is_running else ():
+        if transport.get("failing"):
+            print_warning(f"transport {escape(name)}: {with_local_times(str(transport['failing']))}")
     print_warnings(current.notices)
     print_line(f"next:   {_next_command(current)}")
     print_line("all commands: notify --help")
@@ -90,18 +96,18 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
 def _print(status: "HomeStatus") -> None:
     from rich.cells import cell_len
 
-    from syftnotify.core.text import escape_block
+    from syftnotify.core.text import escape_block, with_local_times
 
     rows = list(_rows(status))
     width = max(cell_len(label) for label, _ in rows)
     for label, value in rows:
-        print_labeled(label, escape_block(value[:_MAX_VALUE]), "bold", width=width)
+        print_labeled(label, with_local_times(escape_block(value[:_MAX_VALUE])), "bold", width=width)
     report = status.report
     if not report.enabled:
         print_warning("notify.enabled is false: nothing is sent")
     if status.is_running and report.waiting_for:
-        print_line(f"{report.waiting_for}; the first scan starts when it is there")
-    print_warnings(f"unhealthy: {problem}" for problem in status.health_problems)
+        print_warning(f"{report.waiting_for}; the first scan starts when it is there")
+    print_warnings(f"unhealthy: {with_local_times(problem)}" for problem in status.health_problems)
     print_warnings(status.notices)
     if not status.is_running:
         print_line(_next_step(status))
@@ -161,7 +167,7 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     yield "last scan", _last_scan(report)
     yield from _message_rows(report)
     for name, transport in report.transports.items() if status.is_running else ():
-        yield f"transport {escape(name)}", f"{transport.get('type')}, {transport.get('problem') or 'can send'}"
+        yield f"transport {escape(name)}", f"{transport.get('type')}, {_transport_state(transport)}"
     if status.is_running and report.api:
         yield "page, API", report.api
     yield from syft_bg_lines(status, time.time())
@@ -169,23 +175,29 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
         yield "last error", report.last_error
 
 
+def _transport_state(transport: dict[str, Any]) -> str:
+    return str(transport.get("problem") or transport.get("failing") or "can send")
+
+
 def _message_rows(report: "WorkerStatus") -> Iterator[tuple[str, str]]:
     from syftnotify.core.text import plural
 
     failed = f" ({report.failed} after a failure)" if report.failed else ""
+    acknowledged = " (acknowledged)" if report.dead and not report.unacknowledged else ""
     items = f" ({plural(report.notifications, 'notification')})" if report.notifications != report.sent else ""
-    yield "messages", f"{report.sent} sent{items}, {report.waiting} waiting{failed}, {report.dead} dead"
+    yield "messages", f"{report.sent} sent{items}, {report.waiting} waiting{failed}, {report.dead} dead{acknowledged}"
     if report.delayed:
         yield "", f"{plural(report.delayed, 'job')} of submitters with more than 100 events a minute: detected later"
     if report.unknown:
         yield "", f"{plural(report.unknown, 'attempt')} of unknown outcome: the message may have arrived"
     if report.held:
-        yield "", f"{plural(report.held, 'message')} of these held; run `notify resend` to send them again"
+        held = plural(report.held, "message")
+        yield "", f"{held} of these held; run `notify dead-letters` for the ids, `notify resend ID...` to send them"
     if report.withheld:
         withheld = plural(report.withheld, "message")
         yield "", f"{withheld} withheld; run `notify history --state withheld` for the reasons"
-    if report.dead:
-        yield "", "run `notify dead-letters` for the list, `notify resend` to send them again"
+    if report.unacknowledged:
+        yield "", "run `notify dead-letters` for the list, `notify resend --all-dead` to send them again"
 
 
 def _last_scan(report: "WorkerStatus") -> str:

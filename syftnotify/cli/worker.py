@@ -7,7 +7,7 @@ import typer
 
 from syftnotify.cli.console import print_line, print_warning, print_warnings, show_progress
 from syftnotify.cli.options import HomeOption, TimeoutOption, resolve_home
-from syftnotify.core.errors import AlreadyRunningError, NotRunningError
+from syftnotify.core.errors import AlreadyRunningError, NotifyError, NotRunningError
 
 if TYPE_CHECKING:
     from syftnotify.system.paths import Home
@@ -27,9 +27,15 @@ def stop(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption
 def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption = None) -> None:
     """Restart the worker with the current configuration."""
     from syftnotify.services.settings import check_ready
+    from syftnotify.system import worker_lock
 
     resolved = resolve_home(context, home)
-    check_ready(resolved)  # before the running worker is stopped
+    try:
+        check_ready(resolved)
+    except NotifyError as error:
+        if worker_lock.is_held(resolved):
+            error.hint += "; the worker continues with the previous configuration"
+        raise
     try:
         stop_worker(resolved, timeout)
     except NotRunningError:

@@ -25,7 +25,7 @@ do_email:
 syftbox_root:
 
 notify:
-  interval: 30          # seconds between two scans
+  interval: 30          # time between two scans; a number is in seconds
   monitor_jobs: true
   monitor_peers: true
 """

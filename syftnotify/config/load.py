@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from syftnotify.config.relations import conflicts, template_errors
 from syftnotify.config.schema import FOREIGN, Config, config_model
-from syftnotify.config.secrets import ResolvedConfig, key_file, resolve_references
+from syftnotify.config.secrets import ResolvedConfig, key_file, references_to_stored, resolve_references
 from syftnotify.config.syftbox_root import default_root
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.config.urls import unencrypted
@@ -24,6 +25,7 @@ from syftnotify.system.ownership import check_config, check_home
 from syftnotify.system.paths import Home, expand_path, expansion_error
 from syftnotify.system.permissions import secret_file_problem, write_access_problems
 
+_COMMENT_AS_VALUE = re.compile(rb"(?m)^[^#'\"\n]*(?:[\[,:]|-) *#\w")  # `to: [#jobs]`, `- #jobs`
 _SECRET_PART = 4  # characters; errors that have so many in a row in common with a secret are not shown
 
 
@@ -80,10 +82,13 @@ def parse(content: bytes, home: Home, types: TransportTypes, *, check_templates:
     resolved = resolve_references(raw, home)
     config, schema_errors = _validate(resolved.raw, types, check_templates=check_templates)
     errors += [f"{path}: {text}" for path, text in resolved.errors.items()]
-    errors += _without_secrets(schema_errors, resolved)
+    errors += _without_secrets(schema_errors, resolved, references_to_stored(raw))
     if errors or config is None:
         lines = "\n".join(f"  {line}" for line in errors)
-        raise ConfigError(f"config.yaml: {plural(len(errors), 'error')}\n{lines}", hint=f"edit {home.config}")
+        hint = f"edit {home.config}"
+        if _COMMENT_AS_VALUE.search(content):
+            hint += '; in YAML a `#` begins a comment, so write names of channels in quotes: "#jobs"'
+        raise ConfigError(f"config.yaml: {plural(len(errors), 'error')}\n{lines}", hint=hint)
     completed = _with_defaults(config, home, types)
     return Settings(
         home=home,
@@ -119,17 +124,20 @@ def _validate(
     return config, errors
 
 
-def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig) -> Iterator[str]:
-    """`errors` without the values of secrets, and without those of settings whose reference has no value."""
+def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig, stored: Mapping[str, str]) -> Iterator[str]:
+    """`errors` without the values of secrets, and without those of settings whose reference has no value.
+
+    `stored` has the names of stored secrets by the paths of the settings that refer to them.
+    """
     for line in errors:
         # Not `partition`: a name in the path may contain ": ".
         path = next((path for path in (*resolved.values, *resolved.errors) if line.startswith(f"{path}: ")), None)
-        if path is None or (
-            path in resolved.values and not _may_reveal(line.removeprefix(path), resolved.values[path])
-        ):
+        if path is None:
             yield line
         elif path in resolved.values:
-            yield f"{path}: the referenced value is not valid for this setting"
+            is_safe = not _may_reveal(line.removeprefix(path), resolved.values[path])
+            shown = line if is_safe else f"{path}: the referenced value is not valid for this setting"
+            yield f"{shown}; store another one: `notify secret set {stored[path]}`" if path in stored else shown
 
 
 def _may_reveal(text: str, secret: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syftnotify.core.errors import ConfigError, NotifyError
-from syftnotify.core.text import decode, escape
+from syftnotify.core.text import decode, did_you_mean, escape
 from syftnotify.system.files import atomic_write
 from syftnotify.system.paths import Home, expand_path
 
@@ -91,7 +91,8 @@ class _Resolver:
             return self._from_file(name)
         encrypted = self._encrypted.get(name)
         if not isinstance(encrypted, str):
-            raise ValueError(f"there is no secret {name}; run `notify secret set {name}`")
+            guess = did_you_mean(name, self._encrypted)
+            raise ValueError(f"there is no secret {name}{guess or f'; run `notify secret set {name}`'}")
         return decrypt(encrypted, self._home)
 
     def _from_environment(self, name: str) -> str:

@@ -99,7 +99,8 @@ def _syntax_error(error: yaml.MarkedYAMLError) -> ConfigError:
         problem = "a second YAML document begins here; a configuration is one document"
     if "'\\t'" in problem:
         problem = "YAML does not allow tabs for indentation or before a value; use spaces"
-    return ConfigError(f"config.yaml: {position}{problem}", hint="correct that line")
+    hint = "correct that line, or the one before it; a `#` begins a comment, except in quotes"
+    return ConfigError(f"config.yaml: {position}{problem}", hint=hint)
 
 
 def _character_error(error: ReaderError, text: str) -> ConfigError:

@@ -15,6 +15,7 @@ from syftnotify.core.confusables import escape_quotes, escape_unsafe
 _MIN_SECRET_LENGTH = 4
 _HALF_A_YEAR = 183 * 86400.0  # seconds
 _MAX_COMPARED = 40  # characters; a similarity search is slow, and the text may come from anywhere
+_UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def escape(text: str, *, limit: int = 300, quoted: bool = False) -> str:
@@ -125,6 +126,11 @@ def iso_to_local(moment: str) -> str:
         return local_time(datetime.fromisoformat(moment).timestamp())
     except (OverflowError, ValueError):
         return moment
+
+
+def with_local_times(text: str) -> str:
+    """A text in which each UTC time `2026-01-15T15:30:00Z` is formatted as `local_time` does."""
+    return _UTC_TIME.sub(lambda found: iso_to_local(found.group()), text)
 
 
 def listed(items: Sequence[str], conjunction: str) -> str:

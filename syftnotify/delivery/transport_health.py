@@ -54,7 +54,12 @@ class TransportHealth:
         """Why nothing can be sent, for users; empty while sending works or has failed for less than two minutes."""
         if self.pause_reason or self.unreachable_since is None:
             return self.pause_reason
-        if monotonic - self._unreachable_at < UNREACHABLE_SECONDS:
+        return "" if monotonic - self._unreachable_at < UNREACHABLE_SECONDS else self.unreachable_reason
+
+    @property
+    def unreachable_reason(self) -> str:
+        """Since when the server cannot be reached, and why; empty if it can."""
+        if self.unreachable_since is None:
             return ""
         return f"unreachable since {iso(self.unreachable_since)}: {self.last_failure}"
 

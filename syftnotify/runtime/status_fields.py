@@ -69,8 +69,12 @@ def _transports(app: App) -> dict[str, dict[str, Any]]:
     expirations = sign_in_expirations(app.settings)
     found: dict[str, dict[str, Any]] = {}
     for name, section in app.settings.config.transports.items():
-        reason = app.dispatcher.queues[name].health.unavailable_reason(monotonic)
+        health = app.dispatcher.queues[name].health
+        reason = health.unavailable_reason(monotonic)
+        failing = "" if reason else health.unreachable_reason
         found[name] = {"type": section.type, "can_send": not reason, "problem": reason or None}
+        if failing:  # for less than two minutes, so it is no problem yet
+            found[name]["failing"] = failing
         if name in expirations:
             found[name]["sign_in_ends"] = iso(expirations[name], exact=True)
     return found

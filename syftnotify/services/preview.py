@@ -20,7 +20,7 @@ from syftnotify.rendering.templates import (
     cached_renderer,
     template_error,
 )
-from syftnotify.services.samples import OWNER, Sample, all_samples, audiences_of, sample
+from syftnotify.services.samples import OWNER, Sample, SampleType, all_samples, audiences_of, sample
 from syftnotify.services.settings import load
 from syftnotify.services.transports import build_renderer
 from syftnotify.system.ownership import check_config, check_home
@@ -45,12 +45,21 @@ _GALLERY = """\
 <!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Mails of syftnotify</title></head>
-<body><main><h1>Mails of syftnotify</h1>
-<ul>
-{links}
-</ul></main></body>
+<body style="font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; line-height: 1.5">
+<main><h1>Mails of syftnotify</h1>
+<p>Rendered with your configuration and templates, about made-up events.</p>
+{sections}
+</main></body>
 </html>
 """
+_HOSTILE_TITLE = "With names and content of an attacker, which must be shown without any effect"
+_GALLERY_TITLES = {
+    Audience.OWNER: "To the data owner",
+    Audience.SUBMITTER: "To the scientist",
+    Audience.OPERATOR: "To operators",
+    Audience.RECIPIENT: "To recipients that the configuration names",
+    Audience.JOB_REQUESTED: "To recipients that a job names",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +101,14 @@ def write_gallery(home: Home, folder: Path) -> list[Path]:
     check_config(home)
     renderer = _renderer(home)
     mails = [(each, _render(renderer, each)) for each in all_samples()]
-    links = "\n".join(
-        f'<li><a href="{each.name}.html">{each.kind.value} to {each.audience.value}, {each.type.value}</a>: '
-        f"{html.escape(message.subject)}</li>"
-        for each, message in mails
+    sections: dict[str, list[str]] = {title: [] for title in (*_GALLERY_TITLES.values(), _HOSTILE_TITLE)}
+    for each, message in mails:
+        title = _HOSTILE_TITLE if each.type is SampleType.HOSTILE else _GALLERY_TITLES[each.audience]
+        link = f'<a href="{each.name}.html">{html.escape(message.subject)}</a>'
+        sections[title].append(f"<li>{link} ({each.kind.value})</li>")
+    page = _GALLERY.format(
+        sections="\n".join(f"<h2>{title}</h2>\n<ul>{''.join(links)}</ul>" for title, links in sections.items() if links)
     )
-    page = _GALLERY.format(links=links)
     contents = {folder / "index.html": page} | {folder / f"{each.name}.html": message.html for each, message in mails}
     try:
         folder.mkdir(parents=True, exist_ok=True)

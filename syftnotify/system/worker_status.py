@@ -219,5 +219,5 @@ _PLURALS = {
 
 def peer_source_notice(problem: str) -> tuple[str, str]:
     """The notice for a missing or unusable sync snapshot, and what to do about it."""
-    advice = "run the sync service of syft-bg (`syft-bg start sync`), or set `notify.sync_state_path`"
+    advice = "run `syft-bg start sync`, set `notify.sync_state_path`, or run `notify init --no-notify-peers`"
     return f"peer notifications cannot be sent: {problem}", advice

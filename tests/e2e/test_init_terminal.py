@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.mailserver import serve_mail
 from tests.queries import read_config
 from tests.support import BO, OWNER, Box, mails_in
 from tests.syft_bg import restore_syft_bg
@@ -123,6 +124,20 @@ def test_init_in_terminal_with_existing_config_shows_it_and_asks_what_to_change(
     config = read_config(user_home)
     assert (config["notify"]["interval"], config["syftbox_root"]) == ("90s", str(tmp_path / "box"))
     assert "# my own comment" in (user_home / "config.yaml").read_text()
+
+
+def test_init_in_terminal_changes_the_mail_server(new_user: Box, user_home: Path, open_terminal: OpenTerminal) -> None:
+    with serve_mail() as old, serve_mail(users={"me": "new password"}) as new:
+        new_user.notify("init", "--email", OWNER, "--smtp-url", f"smtp://127.0.0.1:{old.port}", check=0)
+        terminal = open_terminal(new_user, "init")
+        terminal.answer("Change email, folder", "mail")
+        terminal.answer("Mail transport", "")
+        terminal.answer("Mail server, as", f"smtp://me@127.0.0.1:{new.port}")
+        terminal.answer("Change email, folder", "")
+        terminal.answer("Password of me: ", "new password")
+
+        assert terminal.wait() == 0, terminal.output
+        assert [mail.user for mail in new.committed] == ["me"]
 
 
 def test_init_in_terminal_interrupted_changes_nothing(

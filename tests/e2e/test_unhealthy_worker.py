@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from syftnotify.system import worker_status
 from tests.fakes.web import WebServer
 from tests.health_boxes import pings, submit
+from tests.queries import emit_event
 from tests.support import OWNER, Box, wait_until
 
 
@@ -66,3 +68,25 @@ def test_worker_whose_syftbox_folder_vanished_is_unhealthy(box: Box, hook: WebSe
 def unhealthy_status(box: Box) -> dict[str, Any]:
     status: dict[str, Any] = json.loads(box.notify("status", "--json").stdout)
     return status if status["unwell"] else {}
+
+
+def test_failing_transport_is_shown_before_it_is_a_problem(box: Box) -> None:
+    """It is one after two minutes."""
+    box.configure(
+        {"transports": {"box": {"type": "maildir"}, "hook": {"type": "webhook", "url": "http://127.0.0.1:9/"}}}
+    )
+    box.notify("alerts", "add", "--job", "nightly", "--webhook", "hook", check=0)
+    box.notify("start", check=0)
+    emit_event(box, "job_failed", payload={"name": "nightly"})
+
+    wait_until(lambda: "hook: unreachable since 20" in box.notify(check=0).stderr, what="the warning")
+    shown = box.notify("status", check=0).stdout
+    assert re.search(r"transport hook +webhook, unreachable since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]", shown)
+    assert re.search(r"transport box +maildir, can send", shown)
+
+
+def test_state_of_a_worker_without_its_folder_names_it(box: Box) -> None:
+    box.root.rmdir()
+    box.notify("start", check=0)
+
+    assert "does not exist yet" in box.notify(check=0).stderr

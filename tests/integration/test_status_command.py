@@ -22,7 +22,16 @@ def test_status_counts_messages_and_notifications(box: Box) -> None:
     worker_status.write(
         box.home,
         worker_status.WorkerStatus(
-            sent=3, notifications=2002, waiting=1, delayed=30, withheld=4, unknown=2, held=1, dead=5, ended="stopped"
+            sent=3,
+            notifications=2002,
+            waiting=1,
+            delayed=30,
+            withheld=4,
+            unknown=2,
+            held=1,
+            dead=5,
+            unacknowledged=5,
+            ended="stopped",
         ),
     )
 
@@ -31,9 +40,9 @@ def test_status_counts_messages_and_notifications(box: Box) -> None:
     assert "messages 3 sent (2002 notifications), 1 waiting, 5 dead" in shown
     assert "30 jobs of submitters with more than 100 events a minute: detected later" in shown
     assert "2 attempts of unknown outcome: the message may have arrived" in shown
-    assert "1 message of these held; run `notify resend` to send them again" in shown
+    assert "1 message of these held; run `notify dead-letters` for the ids, `notify resend ID...` to send them" in shown
     assert "4 messages withheld; run `notify history --state withheld` for the reasons" in shown
-    assert "run `notify dead-letters` for the list, `notify resend` to send them again" in shown
+    assert "run `notify dead-letters` for the list, `notify resend --all-dead` to send them again" in shown
 
 
 def test_status_file_is_a_pipe_is_ignored(box: Box) -> None:

@@ -60,6 +60,14 @@ def test_notify_alone_shows_the_state_and_the_next_command(new_user: Box, box: B
         box.notify("stop", check=0)
 
 
+def test_printed_commands_repeat_the_home_option(new_user: Box, tmp_path: Path) -> None:
+    other = tmp_path / "other home"
+
+    shown = new_user.notify("--home", str(other), "stop", check=3).stderr
+    assert f"`notify --home '{other}' start`" in shown
+    assert "`notify start`" in new_user.notify("stop", check=3).stderr
+
+
 def completed(box: Box, *words: str, shell: str = "bash") -> list[str]:
     """What a shell gets for a line; in zsh each as `"name"`."""
     asked = {

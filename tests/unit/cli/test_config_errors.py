@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import Box
+from tests.support import OWNER, Box
 
 
 @pytest.mark.parametrize("command", [("start",), ("doctor",), ("run", "--dry-run"), ("test",), ("prune",)])
@@ -17,3 +17,13 @@ def test_command_with_config_errors_lists_template_errors_too(box: Box, command:
 
     assert "config.yaml: 2 errors" in done.stdout + done.stderr
     assert "transports.w.body: 'nope' is undefined" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("to", ["to: [#failures]", "to: [owner, #failures]", "to:\n      - #failures"])
+def test_channel_without_quotes_is_explained(box: Box, to: str) -> None:
+    """YAML reads it as a comment."""
+    box.home.config.write_text(
+        f"do_email: {OWNER}\ntransports: {{box: {{type: maildir}}}}\nroutes:\n  - events: [job_failed]\n    {to}\n"
+    )
+
+    assert "a `#` begins a comment" in " ".join(box.notify("run", "--once", check=2).stderr.split())
