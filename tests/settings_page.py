@@ -26,8 +26,7 @@ _INTRODUCTION = """\
 # Settings
 
 Every setting of `config.yaml` with its default. [Configuration](configuration.md) explains how they work together,
-and `config.example.yaml` has all of them with examples. `python -m tests.settings_page` writes this page from the
-models that check the configuration.
+and `config.example.yaml` has all of them with examples.
 """
 _HEAD = "| setting | default | meaning |\n|---|---|---|"
 _TRANSPORT = "transports.<name>."

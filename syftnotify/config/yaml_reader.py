@@ -143,7 +143,7 @@ def _duplicate_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:
     for key, value in node.value:
         name = f"{path}.{key.value}".removeprefix(".")
         if name in names:
-            yield f"{escape(name)}: duplicate key (again in line {key.start_mark.line + 1})"
+            yield f"{escape(name)}: duplicate key (again in line {key.start_mark.line + 1}); merge both"
         elif isinstance(key, yaml.ScalarNode) and key.tag != _STRING_TAG:
             constructed = yaml.load(key.value, Loader=_Loader)  # noqa: S506 - a SafeLoader
             if constructed in values:

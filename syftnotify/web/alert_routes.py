@@ -38,7 +38,7 @@ def list_alerts(_: Operator, state: State, job_id: JobId) -> list[AlertRecord]:
 @router.post(
     "/jobs/{job_id:path}/alerts",
     status_code=HTTPStatus.CREATED,
-    responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, has_body=True),
+    responses=responses(*DENIALS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, has_body=True),
 )
 def add_alert(_: Operator, state: State, job_id: JobId, body: AlertRequest) -> AlertRecord:
     """Add an alert rule. The job need not exist yet; a running worker applies the rule from its next scan on."""

@@ -41,8 +41,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def configure(box: Box, settings: dict[str, Any]) -> None:
+    """Write config.yaml with these settings, added to those that `notify init` writes."""
     box.env.update(SECRETS)
-    box.configure({"do_email": OWNER, **settings})
+    transports = {"mail": {"type": "maildir"}, **settings.get("transports", {})}
+    box.configure({"do_email": OWNER, **settings, "transports": transports})
 
 
 ROUTING = sections(DOCS / "routing.md")
@@ -238,14 +240,24 @@ def test_proxy_example_passes_what_the_server_reads() -> None:
     }
 
 
+def write_files(box: Box, files: list[tuple[str, str]]) -> None:
+    for path, content in files:
+        file = box.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+
+
 def test_example_files_of_layouts_are_notified(box: Box) -> None:
     text = sections(DOCS / "layouts.md")["Example files"]
     configure(box, {})
     box.scan()
-    for path, content in re.findall(r"^`R/(\S+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        file = box.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
+    files = re.findall(r"^`R/(\S+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    write_files(box, [(path, content) for path, content in files if "/inbox/" in path])
+    box.clock.advance(10)
+    box.scan()
+    waiting = [(record["entity"], record["event"]) for record in json_list(box, "history")]
+    assert set(waiting) == {(f"job/D/{OWNER}/{ANA}/survey", "job_submitted")}
+    write_files(box, files)
     for path in re.findall(r"`R/(\S+/(?:approved|done))`", text):
         (box.root / path).touch()
     for _ in range(2):

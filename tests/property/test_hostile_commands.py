@@ -80,7 +80,7 @@ def test_commands_print_no_control_characters(now: Box, tmp_path: Path, layout: 
         assert SECRET not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
     rehearsal, *_, first, second, status, as_json, lines, _ = outputs
-    assert tree.entity(HONEST, BO) in rehearsal.stdout
+    assert f"  {HONEST}\n" in rehearsal.stdout
     assert "0 waiting, 0 dead" in first.stdout
     assert "0 new events" in second.stdout
     assert "0 waiting, 0 dead" in status.stdout

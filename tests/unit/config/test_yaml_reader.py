@@ -29,10 +29,10 @@ def test_byte_order_mark_is_skipped_when_loading_and_editing(home: Home) -> None
 
 def test_duplicate_key_is_an_error(home: Home) -> None:
     assert config_errors(home, "do_email: o@x.org\nroutes:\n- to: [owner]\n  to: [submitter]\n") == [
-        "routes[0].to: duplicate key (again in line 4)"
+        "routes[0].to: duplicate key (again in line 4); merge both"
     ]
     assert config_errors(home, "do_email: o@x.org\nnotify: {interval: 5}\nnotify: {interval: 6}\n") == [
-        "notify: duplicate key (again in line 3)"
+        "notify: duplicate key (again in line 3); merge both"
     ]
 
 
