@@ -32,13 +32,13 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 out, err = _console(), _console(stderr=True)
-_named_home = ""  # the option `--home` of this command, with a blank before it
+_named_home = ""  # the option `--home` of this command with its value
 
 
 def repeat_home(home: Path | None) -> None:
-    """Add `--home` to the commands in printed texts, so that they act on the same home; None: it is the default one."""
+    """Add `--home` to printed texts with commands, so that they act on the same home; None: it is the default one."""
     global _named_home  # noqa: PLW0603 - one command runs in a process
-    _named_home = "" if home is None else f" --home {shlex.quote(str(home))}"
+    _named_home = "" if home is None else f"--home {shlex.quote(str(home))}"
 
 
 def use_safe_streams() -> None:
@@ -111,8 +111,8 @@ def _print_wrapped(console: Console, text: str, style: str | None = None) -> Non
 
 
 def _with_home(text: str) -> str:
-    """A text whose commands have this command's `--home`, unless the text is about that option."""
-    return text if "`--home`" in text else text.replace("`notify ", f"`notify{_named_home} ")
+    """A text; one with commands ends with this command's `--home`, unless it is about that option."""
+    return f"{text} (with `{_named_home}`)" if _named_home and "`notify " in text and "`--home`" not in text else text
 
 
 def _fitted(console: Console, line: str, indent: str) -> str:

@@ -98,12 +98,13 @@ def _is_served(config: "Config") -> bool:
 
 def _ask_mail(current: str | None) -> dict[str, Any]:
     """The options for a mail transport of another type, or for another server of the current type."""
+    from syftnotify.services.setup.mail import SMTP
     from syftnotify.services.setup.options import smtp_url_problem
 
     chosen = _ask_transport(current)
     if chosen != current:
         return {"transport": chosen}
-    if chosen != "smtp":
+    if chosen != SMTP:
         return {}
     url = _ask(f"{_SERVER_QUESTION} (Enter: the current one)", smtp_url_problem, default="")
     return {"smtp_url": url} if url else {}

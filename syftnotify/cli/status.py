@@ -106,7 +106,7 @@ def _print(status: "HomeStatus") -> None:
     if not report.enabled:
         print_warning("notify.enabled is false: nothing is sent")
     if status.is_running and report.waiting_for:
-        print_warning(f"{report.waiting_for}; the first scan starts when it is there")
+        print_line(f"{report.waiting_for}; the first scan starts when it is there")
     print_warnings(f"unhealthy: {with_local_times(problem)}" for problem in status.health_problems)
     print_warnings(status.notices)
     if not status.is_running:

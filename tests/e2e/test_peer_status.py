@@ -36,7 +36,7 @@ def test_status_and_doctor_show_why_peers_cannot_be_detected(now: Box) -> None:
     assert status["peers_source"]["usable"] is False
     problem = f"peer notifications cannot be sent: {status['peers_source']['problem']}"
     assert any(notice.startswith(problem) for notice in status["notices"])
-    assert f"{problem}; run the sync service of syft-bg" in words_of(now.notify("status", check=0))
+    assert f"{problem}; run `syft-bg start sync`" in words_of(now.notify("status", check=0))
     assert words_of(now.notify("doctor")).count(problem) == 1
     now.notify("stop", check=0)
 

@@ -13,6 +13,8 @@ from syftnotify.core.models import Message, Receipt
 from syftnotify.system.files import create_private_folder
 from syftnotify.transports.mime import build_mime
 
+_COUNTER_LOCK = threading.Lock()  # `mailbox` counts file names for the whole process, without a lock
+
 
 class MaildirTransport:
     """Writes each message atomically as one file."""
@@ -21,7 +23,6 @@ class MaildirTransport:
         """`path` is the Maildir; `clock` gives seconds since 1970, for the `Date` header."""
         self._path = path
         self._clock = clock
-        self._lock = threading.Lock()  # the counter of `mailbox` for file names is not thread-safe
 
     def check(self) -> None:
         """Open the Maildir, and create it if missing. Raises: DeliveryError."""
@@ -29,7 +30,7 @@ class MaildirTransport:
 
     def send(self, message: Message) -> Receipt:
         """Make one attempt. Raises: DeliveryError."""
-        with self._lock:
+        with _COUNTER_LOCK:
             box = self._open()
             try:
                 name = box.add(build_mime(message, date=self._clock()))
@@ -45,9 +46,9 @@ class MaildirTransport:
     def _open(self) -> mailbox.Maildir:
         try:
             create_private_folder(self._path.parent)
-            box = mailbox.Maildir(self._path, create=True)
-            for part in ("tmp", "new", "cur"):  # the library creates them only together with the Maildir
-                (self._path / part).mkdir(mode=0o700, exist_ok=True)
-            return box
+            # The library fails where another thread or process creates the Maildir at the same moment.
+            for folder in (self._path, *(self._path / part for part in ("tmp", "new", "cur"))):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            return mailbox.Maildir(self._path, create=False)
         except OSError as error:
             raise DeliveryError(Failure.UNREACHABLE, f"the Maildir cannot be opened: {error.strerror}") from error

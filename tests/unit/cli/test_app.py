@@ -64,7 +64,7 @@ def test_printed_commands_repeat_the_home_option(new_user: Box, tmp_path: Path) 
     other = tmp_path / "other home"
 
     shown = new_user.notify("--home", str(other), "stop", check=3).stderr
-    assert f"`notify --home '{other}' start`" in shown
+    assert f"run `notify start` (with `--home '{other}'`)" in shown
     assert "`notify start`" in new_user.notify("stop", check=3).stderr
 
 
