@@ -137,7 +137,8 @@ def _without_secrets(errors: Iterable[str], resolved: ResolvedConfig, stored: Ma
         elif path in resolved.values:
             is_safe = not _may_reveal(line.removeprefix(path), resolved.values[path])
             shown = line if is_safe else f"{path}: the referenced value is not valid for this setting"
-            yield f"{shown}; store another one: `notify secret set {stored[path]}`" if path in stored else shown
+            is_wrong_value = path in stored and (not is_safe or "expected" in line)  # and no conflict with another key
+            yield f"{shown}; store another one: `notify secret set {stored[path]}`" if is_wrong_value else shown
 
 
 def _may_reveal(text: str, secret: str) -> bool:
