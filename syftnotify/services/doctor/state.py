@@ -73,7 +73,7 @@ def check_outbox(
     yield _check_database(home, corruption, counts)
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
-        advice = "run `notify dead-letters` for the list, `notify resend` to send them again"
+        advice = "run `notify dead-letters` for the list, `notify resend --all-dead` to send them again"
         yield Finding("outbox", Level.WARN, text, advice)
     if settings is not None:
         yield from check_quota(settings, sent_today)
