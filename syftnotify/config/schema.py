@@ -133,14 +133,17 @@ class Heartbeat(Section):
     )
     daily: Annotated[dt.time | None, BeforeValidator(parse_optional_time_of_day)] = Field(
         None,
-        description="a daily mail to the data owner that the worker runs, at the first successful scan at or after "
-        "the time: `true` (08:00) or `'07:30'`, in this machine's timezone",
+        description="a daily mail to the data owner, which confirms that the worker runs, at the first successful "
+        "scan at or after the time while everything is healthy: `true` (08:00) or `'07:30'`, in this "
+        "machine's timezone",
     )
     every: HeartbeatInterval | None = Field(
         None, description="instead of `daily`: a mail in each interval of this length, `1m` to `7d`"
     )
     on_start: Flag = Field(
-        False, description="a mail after the first successful scan of a worker; it is the mail of its interval"
+        False,
+        description="a mail after the first successful scan of a worker; with `heartbeat.every` it counts as that of "
+        "the current interval",
     )
 
 
@@ -251,9 +254,9 @@ class Config(Section):
     operators: tuple[Address, ...] = Field(
         (),
         validation_alias=AliasChoices("operators", "operator"),
-        description="who else is alerted when a transport is paused: an address or a list; also spelled `operator`. "
-        "The alert goes through another transport, so addresses need a second mail transport; with one, "
-        "use `heartbeat.ping_url`",
+        description="who else is alerted about problems of the notifier, such as a paused transport or dead letters: "
+        "an address or a list; also spelled `operator`. An alert about a paused transport goes through "
+        "another one, so addresses need a second mail transport; with one, use `heartbeat.ping_url`",
     )
     heartbeat: Heartbeat = Heartbeat()
     serve: Serve | None = Field(
