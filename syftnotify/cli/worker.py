@@ -26,6 +26,7 @@ def stop(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption
 
 def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption = None) -> None:
     """Restart the worker with the current configuration."""
+    from syftnotify.runtime import systemd
     from syftnotify.services.settings import check_ready
     from syftnotify.system import worker_lock
 
@@ -36,6 +37,10 @@ def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOpt
         if worker_lock.is_held(resolved):
             error.hint += "; the worker continues with the previous configuration"
         raise
+    if systemd.is_supervised(resolved):
+        systemd.restart(resolved)
+        print_line("worker restarted by systemd")
+        return
     try:
         stop_worker(resolved, timeout)
     except NotRunningError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.text import escape
+from syftnotify.system import worker_lock
 from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
 from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
@@ -173,6 +174,20 @@ def uninstall(home: Home) -> Path | None:
     path.unlink()
     _systemctl("daemon-reload")
     return path
+
+
+def is_supervised(home: Home) -> bool:
+    """Whether systemd runs the worker of `home`."""
+    try:
+        is_installed = unit_path(home).exists()
+    except NotifyError:  # without a home directory there is no unit
+        return False
+    return is_installed and (pid := main_pid(home)) is not None and pid == worker_lock.holder_pid(home)
+
+
+def restart(home: Home) -> None:
+    """Restart the worker that systemd runs for `home`; returns when it is ready. Raises: NotifyError."""
+    _systemctl("restart", unit_name(home))
 
 
 def main_pid(home: Home) -> int | None:

@@ -61,6 +61,23 @@ def test_install_leaves_the_worker_of_the_unit_to_systemd(session: Session) -> N
     assert session.calls[-1] == f"--user restart {session.unit.name}"
 
 
+def test_restart_of_the_worker_of_the_unit_is_left_to_systemd(session: Session) -> None:
+    """Otherwise a worker would run that systemd does not supervise."""
+    session.notify("install", check=0)
+    session.notify("start", check=0)
+    pid = worker_pid(session.box)
+    session.box.env["MAIN_PID"] = str(pid)
+
+    done = session.notify("restart", check=0)
+
+    assert "restarted by systemd" in done.stdout
+    assert session.calls[-1] == f"--user restart {session.unit.name}"
+    assert worker_pid(session.box) == pid
+    session.box.env["MAIN_PID"] = "0"  # a worker started by hand
+    session.notify("restart", check=0)
+    assert worker_pid(session.box) != pid
+
+
 @pytest.mark.parametrize("word", ["daemon-reload", "enable", pytest.param("restart", marks=pytest.mark.thorough)])
 def test_install_failing_systemctl_leaves_no_unit(session: Session, word: str) -> None:
     """B07: exit code 1, with the error of systemctl and the alternative; the worker runs on."""
