@@ -152,7 +152,7 @@ class Serve(Section):
 
     enabled: Flag = Field(
         False,
-        description="whether the worker serves the page and the API; `notify serve` does it in a process of its own "
+        description="whether the worker serves the page and the API; `notify serve` does it in a separate process "
         "([API](api.md))",
     )
     host: Text = Field(

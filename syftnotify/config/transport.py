@@ -98,8 +98,8 @@ class TransportSettings(Section, ABC):
     on_unknown: OnUnknown | None = Field(None, description="`notify.on_unknown` for this transport alone")
     events: Kinds | None = Field(
         None,
-        description="events sent here besides those of the routes, in any spelling; `['*']` for all. This is a route "
-        "of its own, evaluated first, with `continue`",
+        description="events sent here besides those of the routes, in any spelling; `['*']` for all. This is a "
+        "separate route, evaluated first, with `continue`",
     )
     filter_users: Globs = Field(
         (), description="with `events`: only events of these submitters or owners of reservations: patterns"

@@ -22,7 +22,7 @@ class MailSettings(TransportSettings):
     subject_status: Flag = Field(
         False,
         description="each subject begins with the status (`✕ Failed: SyftBox job ...`), for mail programs that do not"
-        " group conversations; programs that do then show each status as a conversation of its own",
+        " group conversations; programs that do then show each status as a separate conversation",
     )
 
     def default_recipients(self, name: str, owner: str) -> tuple[str, ...]:  # noqa: ARG002 - mail goes to addresses
