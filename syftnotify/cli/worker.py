@@ -35,7 +35,8 @@ def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOpt
         check_ready(resolved)
     except NotifyError as error:
         if worker_lock.is_held(resolved):
-            error.hint += "; the worker continues with the previous configuration"
+            continues = "the worker continues with the previous configuration"
+            error.hint = f"{error.hint}; {continues}" if error.hint else continues
         raise
     if systemd.is_supervised(resolved):
         systemd.restart(resolved)

@@ -169,3 +169,15 @@ def test_start_without_sign_in_recommends_init(box: Box) -> None:
     assert "sign in with `notify init`" in done.stderr
     assert not worker_lock.is_held(box.home)
     assert not box.home.mail.exists()
+
+
+@pytest.mark.parametrize("content", ["- a list\n", "do_email: nobody\n"])
+def test_refused_restart_names_the_configuration_that_applies(box: Box, content: str) -> None:
+    """With and without another hint."""
+    box.notify("start", check=0)
+    box.home.config.write_text(content)
+
+    hint = box.notify("restart", check=2).stderr.splitlines()[-1]
+    assert hint.endswith("the worker continues with the previous configuration")
+    assert not hint.startswith("  ;")
+    assert worker_lock.is_held(box.home)
