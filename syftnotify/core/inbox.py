@@ -50,7 +50,8 @@ class InboxEntry:
     created_at: float = 0.0  # seconds since 1970
     read_at: float | None = None
     updated_at: float = 0.0
-    seq: int = 0  # position in the order of storing; never reused
+    seq: int = 0  # number in the order of storing; never reused
+    position: int = 0  # in the order of streams: `Inbox.after`
 
 
 @dataclass(frozen=True, slots=True)

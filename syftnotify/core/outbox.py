@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from syftnotify.core.decisions import PendingDecisionStore
 from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
-from syftnotify.core.history import History, NotificationRecord
+from syftnotify.core.history import History, NotificationRecord, SentMessage
 from syftnotify.core.inbox import Inbox
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.metrics import SampleStore
@@ -42,6 +42,8 @@ class ClaimedNotification:
     is_repeated: bool = False  # an earlier attempt may have delivered it
     message_domain: str = ""  # of the message's id; empty: the sender's
     last_kind: EventKind | None = None  # of the entity's latest event that changes the status of a job
+    scope: str = ""  # the home that it belongs to; empty if the outbox has one home only
+    attempt: int = 0  # identifies the attempt if several workers share the outbox: only its outcome is recorded
 
     @property
     def message_id(self) -> str:
@@ -101,6 +103,13 @@ class Throttle(Protocol):
 
     def undo(self) -> None:
         """Nothing that was recorded since the claim began was claimed."""
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """How long messages count: those to one recipient, and those that one source caused; 0.0: not at all."""
+
+    def recall(self, to_recipients: Sequence[SentMessage], of_sources: Sequence[SentMessage]) -> None:
+        """Count messages that were claimed before, by any worker; only of an outbox that several workers share."""
 
 
 class NotificationQueue(Protocol):
@@ -176,8 +185,11 @@ class NotificationQueue(Protocol):
         `reason` is recorded. Unknown outcomes stay what they are.
         """
 
-    def thread_of(self, entity: str, recipient: str, transport: str) -> str:
-        """The provider's conversation id of the last message about `entity` to `recipient`, or empty."""
+    def thread_of(self, notification: ClaimedNotification) -> str:
+        """The provider's id of its conversation: that of the last message about its entity to its recipient.
+
+        Empty if there is none.
+        """
 
 
 class EventLog(Protocol):
@@ -325,6 +337,37 @@ class IdempotencyKeys(Protocol):
         """Forget a key."""
 
 
+@dataclass(frozen=True, slots=True)
+class TransportPause:
+    """A pause that one worker has begun and all keep."""
+
+    until: float  # seconds since 1970; then one worker sends one message, which shows whether the pause ends
+    reason: str
+    failure: Failure
+
+
+class SharedTransports(Protocol):
+    """What all workers of a database share about each transport, by its name: its rate limit and its pause."""
+
+    def take_permits(self, transport: str, rate: float, burst: int, wanted: int) -> tuple[int, float]:
+        """Count messages against the rate limit of `rate` per second, with at most `burst` at once.
+
+        Returns how many of the `wanted` ones may be sent now, and the seconds until the next one may be.
+        """
+
+    def return_permits(self, transport: str, rate: float, count: int) -> None:
+        """These permits were not used."""
+
+    def pause(self, transport: str, pause: TransportPause) -> None:
+        """Begin or prolong a pause: no worker claims anything of the transport until it ends."""
+
+    def end_pause(self, transport: str) -> None:
+        """A message was sent, or a check succeeded."""
+
+    def pauses(self) -> Mapping[str, TransportPause]:
+        """The pauses by transport, also those that have ended and whose first message was not sent yet."""
+
+
 class OutboxStore(Protocol):
     """The durable queue of one home and its history."""
 
@@ -356,6 +399,10 @@ class OutboxStore(Protocol):
     def tokens(self) -> TokenStore: ...
     @property
     def idempotency(self) -> IdempotencyKeys: ...
+    @property
+    def shared(self) -> SharedTransports | None:
+        """What several workers share; None: only one worker can deliver from this outbox."""
+
     @property
     def corruption(self) -> str:
         """What was wrong with the database when it was opened; empty: nothing."""

@@ -92,7 +92,7 @@ class AttemptRunner:
         first = claimed[0]
         thread = ""
         if queue.options.uses_threads and not first.bundle:
-            thread = self._notifications.thread_of(first.event.entity, first.recipient, queue.name)
+            thread = self._notifications.thread_of(first)
         # A notification deferred by quiet hours is sent as a single message if no other was deferred with it.
         is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX))
         digest = "" if is_single else first.message_id
@@ -153,7 +153,7 @@ class AttemptRunner:
             decision = replace(decision, transport_wait=AUTH_PROBE_INTERVAL, pauses=True)
         elif is_response and error.failure is Failure.TEMPORARY and health.consecutive_timeouts:
             decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts, rand=random.random))
-        if queue.pause(decision, reason, self._monotonic()):
+        if queue.pause(decision, error.failure, reason, self._monotonic()):
             self._status.last_error = f"{queue.name}: {reason}"
 
 

@@ -73,5 +73,5 @@ class TransportChecks:
             rand=random.random,
             consecutive_timeouts=queue.health.consecutive_timeouts or 1,
         )
-        if queue.pause(decision, str(error), monotonic):
+        if queue.pause(decision, error.failure, str(error), monotonic):
             self._status.last_error = f"{queue.name}: {error}"

@@ -17,6 +17,7 @@ from syftnotify.delivery.claims import Claims, ClockGuard
 from syftnotify.delivery.outcomes import DeliveryStatus, OutcomeRecorder
 from syftnotify.delivery.queue_set import QueueSet
 from syftnotify.delivery.scheduler import Scheduler
+from syftnotify.delivery.shared_limits import WorkerLimits
 from syftnotify.delivery.throttling import Throttling
 from syftnotify.delivery.transport_queue import TransportQueue
 
@@ -55,11 +56,16 @@ class Dispatcher:
         self.status = DeliveryStatus()
         self._clock = clock
         self._on_change = on_change
+        self._limits = None
+        if outbox.shared is not None:
+            self._limits = WorkerLimits(outbox.shared, clock=clock, monotonic=monotonic)
         self._queues = QueueSet(queues, max_concurrent)
+        for queue in self._queues:
+            self._share(queue)
         self._pool = AttemptPool(self._queues, on_change)
         self._outcomes = OutcomeRecorder(outbox.queue, self.status, clock=clock, on_change=on_change)
         self._clock_guard = ClockGuard(outbox.queue, clock=clock, monotonic=monotonic)
-        throttling = Throttling(outbox.history, throttle_rules)
+        throttling = Throttling(outbox.history, throttle_rules, is_shared=outbox.shared is not None)
         claims = Claims(outbox.queue, throttling, worker_id)
         self._scheduler = Scheduler(
             self._queues,
@@ -68,6 +74,7 @@ class Dispatcher:
             AttemptRunner(outbox.queue, self._outcomes, throttling, self.status, clock=clock, monotonic=monotonic),
             TransportChecks(claims, self.status, clock=clock, monotonic=monotonic),
             self._pool,
+            self._limits,
             clock=clock,
             monotonic=monotonic,
         )
@@ -81,7 +88,12 @@ class Dispatcher:
 
     def add(self, queue: TransportQueue) -> None:
         """Add a transport; also allowed while deliveries run."""
+        self._share(queue)
         self._queues.add(queue)
+
+    def _share(self, queue: TransportQueue) -> None:
+        if self._limits is not None:
+            queue.share(self._limits)
 
     def start(self) -> None:
         """Check all transports and start delivering in the background."""

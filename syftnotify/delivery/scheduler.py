@@ -13,6 +13,7 @@ from syftnotify.delivery.checks import TransportChecks
 from syftnotify.delivery.claims import Claims
 from syftnotify.delivery.outcomes import OutcomeRecorder
 from syftnotify.delivery.queue_set import QueueSet
+from syftnotify.delivery.shared_limits import WorkerLimits
 from syftnotify.delivery.transport_queue import TransportQueue
 
 MAX_TIMEOUT = 60.0  # seconds between two passes, whatever is due
@@ -30,6 +31,7 @@ class Scheduler:
         attempts: AttemptRunner,
         checks: TransportChecks,
         pool: AttemptPool,
+        limits: WorkerLimits | None = None,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -40,6 +42,7 @@ class Scheduler:
         self._attempts = attempts
         self._checks = checks
         self._pool = pool
+        self._limits = limits
         self._clock = clock
         self._monotonic = monotonic
         self._unsubmitted: deque[Callable[[], None]] = deque()  # each starts the attempt of one claimed message
@@ -66,6 +69,8 @@ class Scheduler:
             StateError: the outbox cannot be used.
         """
         self._submit_claimed()
+        if self._limits is not None:
+            self._limits.refresh(self._queues)
         waits: list[float] = []
         has_progress = True
         # Attempts that have ended meanwhile freed slots, so the queues are visited again. The pass ends when there are
@@ -91,7 +96,9 @@ class Scheduler:
         if slots <= 0:
             return False
         now = self._clock() if until is None else min(self._clock(), until)
-        messages = self._claims.claim(queue, now, slots if queue.options.rate is None else 1)
+        permits = queue.take_permits(slots, self._monotonic())
+        messages = self._claims.claim(queue, now, permits) if permits else []
+        queue.return_permits(permits - len(messages))
         self._unsubmitted.extend(partial(self._start_attempt, queue, claimed, now) for claimed in messages)
         self._submit_claimed()
         return bool(messages)
@@ -111,7 +118,6 @@ class Scheduler:
             self._unsubmitted.popleft()
 
     def _start_attempt(self, queue: TransportQueue, claimed: list[ClaimedNotification], claimed_at: float) -> None:
-        queue.take_token()
         self._pool.submit(queue, partial(self._attempts.run, queue, claimed, claimed_at))
 
     def seconds_until_due(self) -> float:

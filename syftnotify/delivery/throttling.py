@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syftnotify.core.history import History
+from syftnotify.core.history import History, SentMessage
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import DigestWindow
 from syftnotify.core.outbox import ClaimedNotification
@@ -31,9 +31,12 @@ class Throttling:
     call `undo`, for messages that were claimed.
     """
 
-    def __init__(self, history: History, rules: Sequence[ThrottleRule]) -> None:
+    def __init__(self, history: History, rules: Sequence[ThrottleRule], *, is_shared: bool = False) -> None:
+        """`is_shared`: several workers send. Each claim then recalls from the outbox what counts for it."""
         self._history = history
         self._rules = rules
+        self._is_shared = is_shared
+        self._seconds = max((max(rule.window, rule.interval) for rule in rules), default=0.0)
         self._recipients: RecipientThrottle | None = None
         self._shares: dict[str, DailyShare] = {}  # by transport
         self._lock = threading.Lock()
@@ -44,12 +47,17 @@ class Throttling:
         Raises:
             StateError: the history cannot be read.
         """
-        return ClaimThrottle(
-            queue.name, now, self._recipient_throttle(now), self._daily_share(queue, now), lock=self._lock
-        )
+        if self._is_shared:
+            limit = queue.options.daily_limit
+            recipients, share = RecipientThrottle(self._rules), None if limit is None else DailyShare(limit)
+        else:
+            recipients, share = self._recipient_throttle(now), self._daily_share(queue, now)
+        return ClaimThrottle(queue.name, now, recipients, share, lock=self._lock, seconds=self._seconds)
 
     def undo(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
         """Stop counting the message with `claimed`, which was claimed at `claimed_at` and not delivered."""
+        if self._is_shared:  # the outbox does it with the outcome
+            return
         sources = {item.source for item in claimed}
         source = sources.pop() if len(sources) == 1 else ""
         message = _CountedMessage(claimed[0].recipient, claimed[0].bundle, source)
@@ -58,8 +66,7 @@ class Throttling:
     def _recipient_throttle(self, now: float) -> RecipientThrottle:
         if self._recipients is None:
             recipients = RecipientThrottle(self._rules)
-            seconds = max(max(rule.window, rule.interval) for rule in self._rules)
-            for message in self._history.sent_since(now - seconds):
+            for message in self._history.sent_since(now - self._seconds):
                 recipients.record(message.recipient, message.bundle, message.at)
             self._recipients = recipients
         return self._recipients
@@ -86,12 +93,15 @@ class ClaimThrottle:
         share: DailyShare | None,
         *,
         lock: threading.Lock,
+        seconds: float,
     ) -> None:
+        """`seconds` is how long messages to one recipient count."""
         self._transport = transport
         self._now = now
         self._recipients = recipients
         self._share = share
         self._lock = lock
+        self._seconds = seconds
         self._recorded: list[_CountedMessage] = []
 
     def digest_window(self, recipient: str, kind: EventKind, source: str, bundle: str) -> DigestWindow | None:
@@ -108,6 +118,18 @@ class ClaimThrottle:
             self._recipients.record(recipient, bundle, self._now)
             if self._share is not None:
                 self._share.record(recipient, bundle, source, self._now)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        return self._seconds, 0.0 if self._share is None else _DAY
+
+    def recall(self, to_recipients: Sequence[SentMessage], of_sources: Sequence[SentMessage]) -> None:
+        with self._lock:
+            for message in to_recipients:
+                self._recipients.record(message.recipient, message.bundle, message.at)
+            if self._share is not None:
+                for message in of_sources:
+                    self._share.record(message.recipient, message.bundle, message.source, message.at)
 
     def undo(self) -> None:
         messages, self._recorded = self._recorded, []

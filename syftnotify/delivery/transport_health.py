@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.outbox import TransportPause
 from syftnotify.core.retry import Decision
 from syftnotify.core.text import iso
 
@@ -34,6 +35,7 @@ class TransportHealth:
     last_failure: str = ""
     pause_reason: str = ""  # why it is paused until a probe succeeds, which may need a user's action; empty: no pause
     paused_until: float = 0.0  # time of the next attempt after a failure, on the monotonic clock; 0.0: no wait
+    is_following: bool = False  # the pause was begun by another worker
     unreachable_since: float | None = None  # seconds since 1970; None: the last attempt got a usable response
     _unreachable_at: float = 0.0  # the same on the monotonic clock
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -73,7 +75,7 @@ class TransportHealth:
         with self._lock:
             was_unavailable = bool(self.unavailable_reason(monotonic))
             self.consecutive_timeouts, self.paused_until, self.pause_reason = 0, 0.0, ""
-            self.is_degraded = self.is_gone = self.loses_responses = False
+            self.is_degraded = self.is_gone = self.loses_responses = self.is_following = False
             self.is_authenticated = True
             self.rejected_ids, self.deferred_ids, self.unreachable_since = [], [], None
         return was_unavailable
@@ -137,6 +139,14 @@ class TransportHealth:
             if decision.pauses:
                 self.pause_reason = reason
         return begins
+
+    def follow(self, pause: TransportPause, until: float) -> None:
+        """Keep the pause of another worker, until a time on the monotonic clock."""
+        with self._lock:
+            self.is_following = True
+            self.paused_until, self.pause_reason = until, pause.reason
+            self.is_gone = self.is_gone or pause.failure is Failure.GONE
+            self.is_authenticated = self.is_authenticated and pause.failure is not Failure.AUTH
 
 
 def _with(ids: list[str], message_id: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Protocol
 
+from syftnotify.core.errors import Failure
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import Decision
 from syftnotify.delivery.transport_health import TransportHealth
@@ -12,8 +14,21 @@ from syftnotify.delivery.transport_health import TransportHealth
 log = logging.getLogger(__name__)
 
 
-class TokenBucket:
+class RateLimit(Protocol):
     """Rate limit of a transport: each message takes one token. Not safe to share between threads."""
+
+    def wait(self, monotonic: float) -> float:
+        """Seconds until a token may be available; 0.0 if one may be now."""
+
+    def take(self, wanted: int, monotonic: float) -> int:
+        """Take at most `wanted` tokens; returns how many there were. Raises: StateError."""
+
+    def give_back(self, count: int) -> None:
+        """Give back tokens that were not used. Raises: StateError."""
+
+
+class TokenBucket:
+    """The rate limit of the only worker."""
 
     def __init__(self, rate: float, burst: int) -> None:
         """`rate` is the number of tokens added per second, `burst` their maximum and their number at the first use."""
@@ -23,15 +38,31 @@ class TokenBucket:
         self._filled_at: float | None = None
 
     def wait(self, monotonic: float) -> float:
-        """Seconds until a token is available; 0.0 if one is."""
         if self._filled_at is not None:
             self._tokens = min(self._burst, self._tokens + (monotonic - self._filled_at) * self._rate)
         self._filled_at = monotonic
         return (1.0 - self._tokens) / self._rate if self._tokens < 1.0 else 0.0
 
-    def take(self) -> None:
-        """Take one token; the number may become negative."""
-        self._tokens -= 1.0
+    def take(self, wanted: int, monotonic: float) -> int:
+        taken = 0 if self.wait(monotonic) else min(wanted, int(self._tokens))
+        self._tokens -= taken
+        return taken
+
+    def give_back(self, count: int) -> None:
+        self._tokens = min(self._burst, self._tokens + count)
+
+
+class SharedLimits(Protocol):
+    """What the workers of one outbox share about their transports; see `delivery.shared_limits`."""
+
+    def rate_limit(self, transport: str, rate: float, burst: int) -> RateLimit:
+        """The rate limit of a transport."""
+
+    def pause(self, transport: str, seconds: float, failure: Failure, reason: str) -> None:
+        """All workers pause a transport. Never raises."""
+
+    def end_pause(self, transport: str) -> None:
+        """All workers use the transport again. Never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +95,36 @@ class TransportQueue:
         self.health = TransportHealth()
         self.in_flight = 0
         rate = self.options.rate
-        self._bucket = None if rate is None else TokenBucket(rate, self.options.burst)
+        self._bucket: RateLimit | None = None if rate is None else TokenBucket(rate, self.options.burst)
+        self._shared: SharedLimits | None = None
+
+    def share(self, limits: SharedLimits) -> None:
+        """Share the rate limit and the pauses with other workers; only before the first attempt."""
+        self._shared = limits
+        if self.options.rate is not None:
+            self._bucket = limits.rate_limit(self.name, self.options.rate, self.options.burst)
 
     def wait(self, monotonic: float) -> float:
         """Seconds until a backoff, a pause and the rate limit allow the next attempt; 0.0 if they do now."""
         wait = max(0.0, self.health.paused_until - monotonic)
         return wait if self._bucket is None else max(wait, self._bucket.wait(monotonic))
 
-    def take_token(self) -> None:
-        """Count an attempt against the rate limit."""
+    def take_permits(self, wanted: int, monotonic: float) -> int:
+        """How many of `wanted` attempts the rate limit allows now; they count against it. Raises: StateError."""
+        return wanted if self._bucket is None else self._bucket.take(wanted, monotonic)
+
+    def return_permits(self, count: int) -> None:
+        """Of the last permits, `count` were not used. Raises: StateError."""
         if self._bucket is not None:
-            self._bucket.take()
+            self._bucket.give_back(count)
 
     def record_success(self, monotonic: float) -> None:
         """Record that a message was sent, which ends every pause."""
+        was_paused = bool(self.health.pause_reason)
         if self.health.record_success(monotonic):
             log.info("transport %s works again", self.name)
+        if was_paused and self._shared is not None:
+            self._shared.end_pause(self.name)
 
     def record_check(self, monotonic: float) -> None:
         """Record that a check succeeded. It ends a pause only if the sign-in had failed."""
@@ -88,9 +133,11 @@ class TransportQueue:
         else:
             self.record_success(monotonic)
 
-    def pause(self, decision: Decision, reason: str, monotonic: float) -> bool:
-        """Back off or pause as `decision` requires; returns whether a pause begins."""
+    def pause(self, decision: Decision, failure: Failure, reason: str, monotonic: float) -> bool:
+        """Back off or pause as `decision` after `failure` requires; returns whether a pause begins."""
         begins = self.health.pause(decision, reason, monotonic)
         if begins:
             log.error("transport %s is paused: %s; queued notifications are kept", self.name, reason)
+        if decision.pauses and self._shared is not None:
+            self._shared.pause(self.name, decision.transport_wait, failure, reason)
         return begins

@@ -178,7 +178,7 @@ class StreamHub:
     async def position_of(self, user: str, entry_id: str) -> int | None:
         """The position of a notification of `user`; None if there is no such one."""
         entry = await asyncio.to_thread(self._outbox.inbox.find, user, entry_id)
-        return None if entry is None else entry.seq
+        return None if entry is None else entry.position
 
     async def last_position(self) -> int:
         """The position of the last notification of all persons; 0: there is none."""
@@ -202,7 +202,7 @@ class StreamHub:
                     format_ = subscription.format
                     if format_ not in frames:
                         frames[format_] = _frame(entry, format_, unread[entry.recipient])
-                    subscription.add((entry.seq, frames[format_]))
+                    subscription.add((entry.position, frames[format_]))
             if batch.position is not None:
                 self._position = batch.position
             if not batch.has_more:

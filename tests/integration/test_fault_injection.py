@@ -100,14 +100,14 @@ class Cursor(sqlite3.Cursor):
 
 def inject(outbox: SqliteOutbox, plan: Plan) -> None:
     """Let every connection of the outbox from now on fail as planned."""
-    outbox._database._engine.dispose()
+    outbox._file._engine.dispose()
 
     def connect(_dialect: Any, _record: Any, arguments: list[Any], more: dict[str, Any]) -> sqlite3.Connection:
         connection = sqlite3.connect(*arguments, factory=Connection, **more)
         connection.plan = plan
         return connection
 
-    sa.event.listen(outbox._database._engine, "do_connect", connect)
+    sa.event.listen(outbox._file._engine, "do_connect", connect)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_outbox_damaged_while_in_use_is_repaired_by_the_next_scan(box: Box, tree
     """X02"""
     tree.submit("before")
     scan(box, app)
-    app.outbox._database._engine.dispose()
+    app.outbox._file._engine.dispose()
     content = bytearray(box.home.outbox.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     box.home.outbox.write_bytes(content)

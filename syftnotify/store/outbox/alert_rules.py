@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -20,9 +21,11 @@ _ALL = sa.select(*(ALERTS.c[item.name] for item in fields(AlertRule))).order_by(
 class AlertRuleStore:
     """Implements `core.outbox.AlertRuleStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, targets: AlertTargets, *, file: Path | None = None) -> None:
+        """`file` is an SQLite database in which earlier versions may have stored URLs as plain text."""
         self._database = database
-        self._targets = AlertTargets(database.path)
+        self._targets = targets
+        self._file = file
         self.unreadable: list[str] = []
 
     def add(self, rule: AlertRule) -> None:
@@ -60,8 +63,10 @@ class AlertRuleStore:
 
     def encrypt_stored(self) -> None:
         """Encrypt the URLs that an earlier version stored as plain text."""
+        if self._file is None:
+            return
         is_plain_text = sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1)
         with self._database.reading() as connection:
             if connection.execute(is_plain_text).first() is None:
                 return
-        self._targets.encrypt_stored(self._database.path)
+        self._targets.encrypt_stored(self._file)

@@ -21,10 +21,10 @@ _PREFIX = "sealed:"  # of encrypted targets; stored
 
 
 class AlertTargets:
-    """Encrypts and decrypts with the key of the home that contains the database."""
+    """Encrypts and decrypts with the key of a home."""
 
-    def __init__(self, database: Path) -> None:
-        self._home = Home(database.parent)
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._decrypted: dict[str, str] = {}  # by stored text
 
     def encrypt(self, target: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.system.files import fsync_folder
+from syftnotify.system.paths import Home
 
 
 def back_up(database: Path, version: int) -> Path:
@@ -31,7 +32,7 @@ def back_up(database: Path, version: int) -> Path:
             copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
             has_alerts = copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'alerts'").fetchone()[0]
         if has_alerts:
-            AlertTargets(database).encrypt_stored(part)
+            AlertTargets(Home(database.parent)).encrypt_stored(part)
         part.replace(path)
         for other in database.parent.glob(f"{database.name}.v*.bak"):
             if other != path:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from syftnotify.core.identifiers import entity_id
 from syftnotify.core.kinds import WORKER_KINDS
@@ -28,6 +32,22 @@ def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """`values` in parts that fit into one statement."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
+
+
+class place_of(FunctionElement[int]):  # noqa: N801 - it is used as a function
+    """The position of the first character of `part` in `text`, from 1; 0: it is not there."""
+
+    inherit_cache = True
+    type = sa.Integer()
+
+    def __init__(self, part: str, text: sa.ColumnElement[str]) -> None:
+        super().__init__(text, sa.literal(part))
+
+
+@compiles(place_of)
+def _place_of(element: place_of, compiler: SQLCompiler, **options: Any) -> str:
+    name = "strpos" if compiler.dialect.name == "postgresql" else "instr"
+    return f"{name}({compiler.process(element.clauses, **options)})"
 
 
 def is_about(text: str) -> sa.ColumnElement[bool]:
@@ -133,4 +153,4 @@ def _may_be_overtaken(bundle: sa.ColumnElement[str], priority: sa.ColumnElement[
         bundle.startswith(QUIET_HOURS_PREFIX, autoescape=True),
         sa.and_(bundle.startswith(DIGEST_PREFIX, autoescape=True), priority == Priority.HIGH.value),
     )
-    return sa.and_(bundle != "", sa.func.instr(bundle, "#") == 0, is_exempt)
+    return sa.and_(bundle != "", ~bundle.contains("#"), is_exempt)

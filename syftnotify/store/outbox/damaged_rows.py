@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from syftnotify.core.models import NotificationState
 from syftnotify.store.outbox.conditions import PENDING, UNKNOWN
-from syftnotify.store.outbox.database import text_as
 from syftnotify.store.outbox.rows import TEXT_COLUMNS, find_row_error, text_column
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
+from syftnotify.store.outbox.sqlite_database import text_as
 
 log = logging.getLogger(__name__)
 

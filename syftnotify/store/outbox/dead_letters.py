@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.history import NotificationRecord
 from syftnotify.core.models import NotificationState
-from syftnotify.store.outbox.conditions import PENDING, UNKNOWN, WORKER_KIND_NAMES, chunks
+from syftnotify.store.outbox.conditions import PENDING, UNKNOWN, WORKER_KIND_NAMES, chunks, place_of
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.history import find_notifications
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
@@ -34,7 +34,7 @@ class DeadLetters:
     def requeue(self, ids: Iterable[str]) -> int:
         bundle = NOTIFICATIONS.c.bundle
         # Without the id of its message, a dead letter can be claimed in a new digest.
-        without_id = sa.func.substr(bundle, 1, sa.func.instr(bundle + "#", "#") - 1)
+        without_id = sa.func.substr(bundle, 1, place_of("#", bundle + "#") - 1)
         values = {
             "bundle": sa.case((NOTIFICATIONS.c.state == _DEAD, without_id), else_=bundle),
             "state": PENDING,

@@ -8,22 +8,19 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.decisions import PendingDecision
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import Upsert
 from syftnotify.store.outbox.rows import dump_json, parse_object
 from syftnotify.store.outbox.schema import PENDING_DECISIONS
 
 log = logging.getLogger(__name__)
 
-_INSERT = sqlite.insert(PENDING_DECISIONS)
-_UPSERT = _INSERT.on_conflict_do_update(
-    index_elements=["entity"], set_={name: _INSERT.excluded[name] for name in ("kind", "since", "payload")}
-)
+_UPSERT = Upsert(PENDING_DECISIONS, ["entity"], lambda new: {name: new[name] for name in ("kind", "since", "payload")})
 
 _REQUESTS_SINCE = sa.select(PENDING_DECISIONS.c.entity, PENDING_DECISIONS.c.since).where(
     PENDING_DECISIONS.c.kind == EventKind.PEER_REQUESTED.value
@@ -56,7 +53,7 @@ class PendingDecisionStore:
             for some in chunks(list(removed)):
                 connection.execute(PENDING_DECISIONS.delete().where(PENDING_DECISIONS.c.entity.in_(some)))
             if rows:
-                connection.execute(_UPSERT, rows)
+                _UPSERT.execute(connection, rows)
 
     def page(self, limit: int, after: tuple[float, str] = (0.0, "")) -> list[PendingDecision]:
         place = sa.tuple_(PENDING_DECISIONS.c.since, PENDING_DECISIONS.c.entity)

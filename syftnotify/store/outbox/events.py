@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import EventKind
@@ -15,6 +14,7 @@ from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import RecordedEvent
 from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks, is_emitted
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import ATTEMPTS, CHANGED_EVENTS, EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals, read_totals
 
@@ -116,7 +116,7 @@ def record_changed(connection: sa.Connection, keys: Iterable[str]) -> None:
     """Record for the worker that notifications of these events were finished by another process."""
     rows = [{"key": key} for key in keys]
     if rows:
-        connection.execute(sqlite.insert(CHANGED_EVENTS).on_conflict_do_nothing(), rows)
+        connection.execute(insert_new(CHANGED_EVENTS), rows)
 
 
 def record_as_unknown(connection: sa.Connection, ids: Sequence[str], now: float) -> None:

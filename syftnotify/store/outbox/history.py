@@ -238,7 +238,7 @@ class History:
             return [SentMessage(*row) for row in connection.execute(query)]
 
     def last_sent(self, transport: str) -> float | None:
-        query = sa.select(TOTALS.c.value).where(TOTALS.c.name == f"{LAST_SENT}{transport}")
+        query = sa.select(sa.func.max(TOTALS.c.value)).where(TOTALS.c.name == f"{LAST_SENT}{transport}")
         with self._database.reading() as connection:
             last = connection.execute(query).scalar()
         return None if last is None else last / 1000

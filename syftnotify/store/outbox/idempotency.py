@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import IDEMPOTENCY_KEYS as KEYS
 
 _KEPT_SECONDS = 86_400.0  # a client repeats a request within a day
@@ -22,7 +22,7 @@ class IdempotencyKeys:
         query = sa.select(KEYS.c.request_hash).where(KEYS.c.token == token_id, KEYS.c.key == key)
         with self._database.writing() as connection:
             connection.execute(KEYS.delete().where(KEYS.c.created_at < now - _KEPT_SECONDS))
-            is_new = connection.execute(sqlite.insert(KEYS).on_conflict_do_nothing(), row).rowcount == 1
+            is_new = connection.execute(insert_new(KEYS), row).rowcount == 1
             is_same = connection.execute(query).scalar_one() == request_hash
         return is_new if is_same else None
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.inbox import InboxBatch, InboxEntry, InboxFilter
 from syftnotify.core.kinds import REMINDER_KINDS
@@ -18,13 +17,14 @@ from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING, chunks, without_index
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.events import record_changed
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.rows import dump_json
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.schema import INBOX_ENTRIES as ENTRIES
 
 log = logging.getLogger(__name__)
 
-_INSERT = CompiledStatement(sqlite.insert(ENTRIES).on_conflict_do_nothing())
+_INSERT = CompiledStatement(insert_new(ENTRIES))
 _COUNT = sa.select(sa.func.count()).where(ENTRIES.c.recipient == sa.bindparam("person"))
 _COUNT_UNREAD = _COUNT.where(ENTRIES.c.read_at.is_(None))
 _AFTER = (
@@ -34,6 +34,7 @@ _AFTER = (
     .limit(sa.bindparam("most"))
 )
 _REMINDERS = [kind.value for kind in REMINDER_KINDS]
+XID_SHIFT = 64  # bits of a position that are the number of the row
 READ = "read in the inbox"  # why mail is skipped
 _FEW = 1000  # rows that are read and sorted, instead of searched for in order
 _LAST = sa.select(sa.func.max(ENTRIES.c.seq))
@@ -42,18 +43,26 @@ _LAST = sa.select(sa.func.max(ENTRIES.c.seq))
 class Inbox:
     """Implements `core.inbox.Inbox`."""
 
+    _select = sa.select(ENTRIES)
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def page(self, recipient: str, conditions: InboxFilter, limit: int) -> InboxBatch:
         with self._database.reading() as connection:
-            found: dict[int, Any] = {}
-            for query in _queries(connection, recipient, conditions):
-                found.update({row.seq: row for row in connection.execute(query.limit(limit + 1))})
-        return _batch([found[seq] for seq in sorted(found, reverse=True)], limit)
+            return self._page(connection, self._select, recipient, conditions, limit)
+
+    @staticmethod
+    def _page(
+        connection: sa.Connection, entries: sa.Select[Any], recipient: str, conditions: InboxFilter, limit: int
+    ) -> InboxBatch:
+        found: dict[int, Any] = {}
+        for query in _queries(connection, entries, recipient, conditions):
+            found.update({row.seq: row for row in connection.execute(query.limit(limit + 1))})
+        return batch_of([found[seq] for seq in sorted(found, reverse=True)], limit)
 
     def find(self, recipient: str, entry_id: str) -> InboxEntry | None:
-        query = sa.select(ENTRIES).where(ENTRIES.c.id == entry_id, ENTRIES.c.recipient == recipient)
+        query = self._select.where(ENTRIES.c.id == entry_id, ENTRIES.c.recipient == recipient)
         with self._database.reading() as connection:
             found = _entries(connection.execute(query))
         return found[0] if found else None
@@ -90,7 +99,7 @@ class Inbox:
         query = _AFTER.where(ENTRIES.c.recipient == recipient) if recipient else _AFTER
         with self._database.reading() as connection:
             rows = connection.execute(query, {"position": position, "most": limit + 1}).all()
-        return _batch(rows, limit)
+        return batch_of(rows, limit)
 
     def position(self) -> int | None:
         with self._database.reading() as connection:
@@ -137,9 +146,11 @@ def _skip_mail(connection: sa.Connection, recipient: str, read: Sequence[Any]) -
     record_changed(connection, skipped)
 
 
-def _queries(connection: sa.Connection, recipient: str, conditions: InboxFilter) -> Iterator[sa.Select[Any]]:
+def _queries(
+    connection: sa.Connection, entries: sa.Select[Any], recipient: str, conditions: InboxFilter
+) -> Iterator[sa.Select[Any]]:
     """The queries whose results together are those notifications, each in the order of an index."""
-    query = sa.select(ENTRIES).where(ENTRIES.c.recipient == recipient)
+    query = entries.where(ENTRIES.c.recipient == recipient)
     order: sa.ColumnElement[Any] = ENTRIES.c.seq
     if conditions.unread:
         query = query.where(ENTRIES.c.read_at.is_(None))
@@ -166,10 +177,18 @@ def _queries(connection: sa.Connection, recipient: str, conditions: InboxFilter)
         yield query.where(column == conditions.workflow)
 
 
-def _batch(rows: Sequence[Any], limit: int) -> InboxBatch:
+def batch_of(rows: Sequence[Any], limit: int) -> InboxBatch:
     """The batch of at most `limit` rows; one more shows that there are more."""
     read = rows[:limit]
-    return InboxBatch(_entries(read), read[-1].seq if read else None, len(rows) > limit)
+    return InboxBatch(_entries(read), stream_position(read[-1]) if read else None, len(rows) > limit)
+
+
+def stream_position(row: Any) -> int:
+    """The place of a row in the order of streams: by the transaction that stored it, and by its number.
+
+    In SQLite there is no column `xid`: transactions are stored one after the other.
+    """
+    return (int(getattr(row, "xid", 0)) << XID_SHIFT) + int(row.seq)
 
 
 def _entries(rows: Iterable[Any]) -> list[InboxEntry]:
@@ -195,6 +214,7 @@ def _entry(row: Any) -> InboxEntry | None:
             None if row.read_at is None else float(row.read_at),
             float(row.updated_at),
             row.seq,
+            stream_position(row),
         )
     except (ValueError, TypeError, RecursionError) as error:
         log.error("notification %s of the inbox is not valid (%s) and is left out", escape(str(row.id)), error)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.models import NotificationState
 from syftnotify.store.outbox.conditions import PENDING, chunks
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import NOTIFICATIONS, RECIPIENTS
 
 _WITHHELD = NotificationState.WITHHELD.value
@@ -84,7 +84,7 @@ class RecipientStore:
         new = addresses - self._mailed
         if new:
             rows = [{"address": each, "admitted_at": now, "is_counted": each in newcomers} for each in new]
-            connection.execute(sqlite.insert(RECIPIENTS).on_conflict_do_nothing(), rows)
+            connection.execute(insert_new(RECIPIENTS), rows)
 
     def committed(self, addresses: set[str], *, has_withheld: bool = False) -> None:
         """These addresses are recorded as mailed; `has_withheld`: notifications were withheld in the transaction."""

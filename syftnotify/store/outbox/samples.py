@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.metrics import Sample
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import SAMPLES
 
 
@@ -21,7 +21,7 @@ class SampleStore:
     def add(self, sample: Sample, keep_since: float) -> None:
         with self._database.writing() as connection:
             connection.execute(SAMPLES.delete().where(SAMPLES.c.at < keep_since))
-            connection.execute(sqlite.insert(SAMPLES).on_conflict_do_nothing(), asdict(sample))
+            connection.execute(insert_new(SAMPLES), asdict(sample))
 
     def since(self, moment: float) -> list[Sample]:
         columns = (SAMPLES.c.at, SAMPLES.c.sent, SAMPLES.c.failed, SAMPLES.c.waiting, SAMPLES.c.oldest_age)

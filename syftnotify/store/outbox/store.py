@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy.dialects import sqlite
-
-from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.errors import StateError
-from syftnotify.core.inbox import InboxEntry, entry_of
-from syftnotify.core.models import INBOX, MAIL, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
-from syftnotify.store.outbox.compiled import CompiledStatement
-from syftnotify.store.outbox.conditions import PENDING
-from syftnotify.store.outbox.database import Database
-from syftnotify.store.outbox.dead_letters import DeadLetters
-from syftnotify.store.outbox.decisions import PendingDecisionStore
-from syftnotify.store.outbox.emitted_jobs import EmittedJobStore, change_emitted_jobs
-from syftnotify.store.outbox.events import EventLog, record_as_unknown
-from syftnotify.store.outbox.history import History
-from syftnotify.store.outbox.idempotency import IdempotencyKeys
-from syftnotify.store.outbox.inbox import Inbox, add_entries
-from syftnotify.store.outbox.queue import Queue
-from syftnotify.store.outbox.recipients import RecipientStore
-from syftnotify.store.outbox.rows import event_row, notification_row
-from syftnotify.store.outbox.samples import SampleStore
-from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
-from syftnotify.store.outbox.silences import SilenceStore
-from syftnotify.store.outbox.submissions import SubmissionLog
-from syftnotify.store.outbox.tokens import TokenStore
-from syftnotify.store.outbox.totals import add_to_totals
-from syftnotify.system.failpoints import reached
-
-_INSERT_EVENTS = CompiledStatement(sqlite.insert(EVENTS).on_conflict_do_nothing())
-_INSERT_NOTIFICATIONS = CompiledStatement(sqlite.insert(NOTIFICATIONS).on_conflict_do_nothing())
+from syftnotify.store.outbox.alert_targets import AlertTargets
+from syftnotify.store.outbox.inbox import Inbox
+from syftnotify.store.outbox.queue import SqliteQueue
+from syftnotify.store.outbox.sql_outbox import SqlOutbox
+from syftnotify.store.outbox.sqlite_database import SqliteDatabase
+from syftnotify.system.paths import Home
 
 
-class SqliteOutbox:
+class SqliteOutbox(SqlOutbox):
     """Implements `core.outbox.OutboxStore` in one SQLite file."""
 
     def __init__(self, path: Path, *, repair: bool = True) -> None:
         """`repair=False` leaves a damaged database in place: only the holder of the worker lock may move it."""
-        self._database = Database(path, repair=repair)
+        database = SqliteDatabase(path, repair=repair)
+        super().__init__(
+            database, AlertRuleStore(database, AlertTargets(Home(path.parent)), file=path), Inbox(database)
+        )
+        self._file = database
         self._repairs = repair
-        self.events = EventLog(self._database)
-        self.queue = Queue(self._database, self.events)
-        self.history = History(self._database)
-        self.dead_letters = DeadLetters(self._database)
-        self.alert_rules = AlertRuleStore(self._database)
-        self.recipients = RecipientStore(self._database)
-        self.emitted_jobs = EmittedJobStore(self._database)
-        self.submissions = SubmissionLog(self._database)
-        self.silences = SilenceStore(self._database)
-        self.decisions = PendingDecisionStore(self._database)
-        self.samples = SampleStore(self._database)
-        self.inbox = Inbox(self._database)
-        self.tokens = TokenStore(self._database)
-        self.idempotency = IdempotencyKeys(self._database)
+        self.queue = SqliteQueue(database, self.events)
         try:
             self._encrypt_alert_rules()
         except StateError:
@@ -70,17 +38,17 @@ class SqliteOutbox:
 
     @property
     def corruption(self) -> str:
-        return self._database.corruption
+        return self._file.corruption
 
     def check(self) -> str:
-        return self._database.check()
+        return self._file.check()
 
     def close(self) -> None:
-        self._database.close()
+        self._file.close()
 
     def reopen_if_replaced(self) -> bool:
         try:
-            is_replaced = self._database.reopen_if_replaced()
+            is_replaced = self._file.reopen_if_replaced()
         except StateError:
             self.recipients.clear_cache()
             raise
@@ -88,60 +56,3 @@ class SqliteOutbox:
             self.recipients.clear_cache()
             self._encrypt_alert_rules()
         return is_replaced
-
-    def enqueue(
-        self,
-        events: Sequence[Event],
-        notifications: Sequence[Notification],
-        now: float,
-        *,
-        jobs: EmittedJobChanges | None = None,
-        uncertain: Collection[str] = (),
-        newcomers: Collection[str] = (),
-    ) -> None:
-        if not events:
-            return
-        kinds = {event.key: event.kind for event in events}
-        rows = [notification_row(item, kinds.get(item.event_key), now) for item in notifications]
-        queued = [item for item in notifications if not (item.skipped or item.withheld)]
-        mailed = {item.recipient for item in queued if item.medium == MAIL}
-        with self._database.writing() as connection:
-            _INSERT_EVENTS.execute(connection, [event_row(event, now) for event in events])
-            if rows:
-                _INSERT_NOTIFICATIONS.execute(connection, rows)
-                self.recipients.add(connection, mailed, newcomers, now)
-                add_entries(connection, _entries(events, queued, now))
-            if jobs:
-                change_emitted_jobs(connection, jobs, now)
-            if uncertain:
-                ids = [row["id"] for row in rows if row["event_key"] in uncertain and row["state"] == PENDING]
-                record_as_unknown(connection, ids, now)
-            add_to_totals(connection, events=len(events))
-        self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
-        self.events.mark_dirty(event.key for event in events)
-        reached("outbox.enqueued")
-
-    def import_sent(
-        self, events: Sequence[Event], notifications: Sequence[Notification], threads: Mapping[str, str], now: float
-    ) -> None:
-        if not events:
-            return
-        kinds = {event.key: event.kind for event in events}
-        rows = [
-            {**notification_row(item, kinds[item.event_key], now), "thread": threads.get(item.id, "")}
-            for item in notifications
-        ]
-        with self._database.writing() as connection:
-            _INSERT_EVENTS.execute(connection, [event_row(event, now) for event in events])
-            _INSERT_NOTIFICATIONS.execute(connection, rows)
-            add_to_totals(connection, events=len(events))
-
-
-def _entries(events: Sequence[Event], notifications: Sequence[Notification], now: float) -> list[InboxEntry]:
-    """The entries of those notifications that are delivered by being stored."""
-    by_key = {event.key: event for event in events}
-    return [
-        entry_of(by_key[item.event_key], item.id, item.recipient, item.audience, now)
-        for item in notifications
-        if item.medium == INBOX and item.event_key in by_key
-    ]

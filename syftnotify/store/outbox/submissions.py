@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.kinds import Status
 from syftnotify.core.submissions import Decision, Submission, SubmissionVersion
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import Upsert
 from syftnotify.store.outbox.schema import SUBMISSIONS
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,7 @@ def _pack(texts: Mapping[str, str]) -> bytes:
 
 
 _NOTHING = _pack({})
-_INSERT = sqlite.insert(SUBMISSIONS)
-_UPSERT = _INSERT.on_conflict_do_update(
-    index_elements=["entity", "submission"], set_={name: _INSERT.excluded[name] for name in _CONTENT}
-)
+_UPSERT = Upsert(SUBMISSIONS, ["entity", "submission"], lambda new: {name: new[name] for name in _CONTENT})
 _OF_SUBMISSION = sa.and_(
     SUBMISSIONS.c.entity == sa.bindparam("of_entity"), SUBMISSIONS.c.submission == sa.bindparam("of_id")
 )
@@ -77,7 +74,7 @@ class SubmissionLog:
             return
         with self._database.writing() as connection:
             if submissions:
-                connection.execute(_UPSERT, [_row(submission, now) for submission in submissions])
+                _UPSERT.execute(connection, [_row(submission, now) for submission in submissions])
                 for owner, submitter in {(each.owner, each.submitter) for each in submissions}:
                     _drop_old(connection, owner, submitter)
                 connection.execute(_DROP_TEXTS)

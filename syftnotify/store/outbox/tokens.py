@@ -6,11 +6,11 @@ import logging
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from syftnotify.core.text import escape
 from syftnotify.core.tokens import Role, SignInLink, Token
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import SERVER_KEYS, SIGN_IN_LINKS, TOKENS
 
 log = logging.getLogger(__name__)
@@ -92,10 +92,9 @@ class TokenStore:
             SIGN_IN_LINKS.c.used_at.is_(None),
         )
         with self._database.writing() as connection:
-            person = connection.execute(sa.select(SIGN_IN_LINKS.c.person).where(is_valid)).scalar()
-            if person is not None:
-                connection.execute(SIGN_IN_LINKS.update().where(is_valid).values(used_at=now))
-        return str(person or "")
+            # One statement: of two servers, only one may use it.
+            used = SIGN_IN_LINKS.update().where(is_valid).values(used_at=now).returning(SIGN_IN_LINKS.c.person)
+            return str(connection.execute(used).scalar() or "")
 
     def cursor_key(self) -> str:
         with self._database.reading() as connection:
@@ -103,7 +102,7 @@ class TokenStore:
 
     def add_cursor_key(self, key: str) -> None:
         with self._database.writing() as connection:
-            connection.execute(sqlite.insert(SERVER_KEYS).on_conflict_do_nothing(), {"name": _CURSORS, "value": key})
+            connection.execute(insert_new(SERVER_KEYS), {"name": _CURSORS, "value": key})
 
 
 def _token(row: Any) -> Token | None:

@@ -6,31 +6,33 @@ When a transport sent last is kept beside them, because it is written with them.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
-from syftnotify.store.outbox.compiled import CompiledStatement
+from syftnotify.store.outbox.inserts import Upsert
 from syftnotify.store.outbox.schema import LAST_SENT, TOTALS
 
-_INSERT = sqlite.insert(TOTALS).values(name=sa.bindparam("total"), value=sa.bindparam("count"))
-_ADD = CompiledStatement(
-    _INSERT.on_conflict_do_update(
-        index_elements=["name"],
-        set_={
-            "value": sa.case(
-                (sa.func.substr(TOTALS.c.name, 1, len(LAST_SENT)) == LAST_SENT, _INSERT.excluded.value),
-                else_=TOTALS.c.value + _INSERT.excluded.value,
-            )
-        },
-    )
+_IS_MOMENT = sa.func.substr(TOTALS.c.name, 1, len(LAST_SENT)) == LAST_SENT
+_ADD = Upsert(
+    TOTALS,
+    ["name"],
+    lambda new: {
+        "value": sa.case(
+            (_IS_MOMENT, new.value),
+            else_=TOTALS.c.value + new.value,
+        )
+    },
+    postgres_key=["shard"],
 )
-_ALL = sa.select(TOTALS.c.name, TOTALS.c.value)
+# A counter has several rows in PostgreSQL.
+_ALL = sa.select(
+    TOTALS.c.name, sa.case((_IS_MOMENT, sa.func.max(TOTALS.c.value)), else_=sa.func.sum(TOTALS.c.value)).label("value")
+).group_by(TOTALS.c.name)
 
 
 def add_to_totals(connection: sa.Connection, **counts: int) -> None:
     """Increase the counters of these names."""
     if not counts:
         return
-    _ADD.execute(connection, [{"total": name, "count": count} for name, count in counts.items()])
+    _ADD.execute(connection, [{"name": name, "value": count} for name, count in sorted(counts.items())])
 
 
 def last_sent(transport: str, now: float) -> dict[str, int]:
@@ -40,4 +42,4 @@ def last_sent(transport: str, now: float) -> dict[str, int]:
 
 def read_totals(connection: sa.Connection) -> dict[str, int]:
     """All counters by name; one that was never increased is missing."""
-    return {row.name: row.value for row in connection.execute(_ALL)}
+    return {row.name: int(row.value) for row in connection.execute(_ALL)}

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.store.outbox.store import SqliteOutbox
+from syftnotify.system.paths import Home
+from tests import postgres
 
 OpenOutbox = Callable[[], OutboxStore]  # each call opens the same data, as another process would
+_NUMBERS = itertools.count()
 
 
 @contextmanager
-def sqlite(folder: Path) -> Iterator[OpenOutbox]:
-    """One database file in `folder`."""
-    opened: list[SqliteOutbox] = []
+def _opened(open_one: Callable[[], OutboxStore]) -> Iterator[OpenOutbox]:
+    opened: list[OutboxStore] = []
 
     def open_outbox() -> OutboxStore:
-        opened.append(SqliteOutbox(folder / "outbox.db"))
+        opened.append(open_one())
         return opened[-1]
 
     try:
@@ -28,5 +32,23 @@ def sqlite(folder: Path) -> Iterator[OpenOutbox]:
             outbox.close()
 
 
+def sqlite(folder: Path) -> AbstractContextManager[OpenOutbox]:
+    """One database file in `folder`."""
+    return _opened(lambda: SqliteOutbox(folder / "outbox.db"))
+
+
+@contextmanager
+def _postgres(folder: Path, version: str) -> Iterator[OpenOutbox]:
+    """A database of its own."""
+    server = postgres.shared_server(version)
+    url = server.create_database(f"contract_{next(_NUMBERS)}")
+    with _opened(lambda: PostgresOutbox(url, "owner@datasite.example", Home(folder))) as open_outbox:
+        yield open_outbox
+
+
 # By name: a context with an empty store, closed and removed at its end. The argument is an empty folder.
-STORES: dict[str, Callable[[Path], AbstractContextManager[OpenOutbox]]] = {"sqlite": sqlite}
+STORES: dict[str, Callable[[Path], AbstractContextManager[OpenOutbox]]] = {
+    "sqlite": sqlite,
+    "postgres-15": lambda folder: _postgres(folder, "15"),
+    "postgres-18": lambda folder: _postgres(folder, "18"),
+}

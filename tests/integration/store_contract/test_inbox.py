@@ -136,7 +136,7 @@ def test_stream_continues_after_a_position(outbox: OutboxStore, open_outbox: Ope
     assert entities(outbox.inbox.after(0, 9).entries) == ["run/1", "run/2"]
     assert entities(outbox.inbox.after(0, 1).entries) == ["run/1"]
     assert entities(outbox.inbox.after(0, 9, BO).entries) == ["run/2"]
-    assert entities(outbox.inbox.after(found.seq, 9).entries) == ["run/2"]
+    assert entities(outbox.inbox.after(found.position, 9).entries) == ["run/2"]
     last = outbox.inbox.position()
     outbox.history.prune(1e9, 1e9, exempt=())
     store(outbox, emitted(3))

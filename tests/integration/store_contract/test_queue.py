@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -60,12 +61,13 @@ def test_claims_of_several_threads_never_overlap(outbox: OutboxStore) -> None:
 def test_mark_sent_finishes_the_event_and_stores_the_thread(outbox: OutboxStore) -> None:
     event = submitted()
     enqueue(outbox, event)
-    outbox.queue.mark_sent(claim_next(outbox), 101.0, provider_id="p1", thread="t1")
+    (claimed,) = claim_next(outbox)
+    outbox.queue.mark_sent([claimed], 101.0, provider_id="p1", thread="t1")
 
     assert outbox.history.counts() == tally(sent=1)
     assert outbox.events.with_unfinished([event.key]) == set()
-    assert outbox.queue.thread_of(event.entity, "o@x.org", "box") == "t1"
-    assert outbox.queue.thread_of(event.entity, "else@x.org", "box") == ""
+    assert outbox.queue.thread_of(claimed) == "t1"
+    assert outbox.queue.thread_of(replace(claimed, recipient="else@x.org")) == ""
 
 
 def test_mark_failed_with_a_retry_delays_the_next_claim(outbox: OutboxStore) -> None:

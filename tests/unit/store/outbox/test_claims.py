@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from syftnotify.core.errors import StateError
+from syftnotify.core.history import SentMessage
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -69,6 +70,8 @@ def test_claim_quarantines_a_row_that_cannot_be_read(
 class CountingThrottle:
     """A throttle that lets every message pass and counts those recorded."""
 
+    seconds = (0.0, 0.0)
+
     def __init__(self) -> None:
         self.recorded = 0
 
@@ -80,6 +83,9 @@ class CountingThrottle:
 
     def undo(self) -> None:
         self.recorded = 0
+
+    def recall(self, to_recipients: Sequence[SentMessage], of_sources: Sequence[SentMessage]) -> None:
+        pass
 
 
 def test_claim_that_quarantines_a_row_records_no_message_twice(tmp_path: Path, outbox: SqliteOutbox) -> None:
@@ -110,7 +116,7 @@ def test_recover_leaves_attempts_of_this_process_alone(tmp_path: Path, outbox: S
 
 def count_steps(outbox: SqliteOutbox, action: Callable[[], object]) -> int:
     """Instructions of SQLite's virtual machine, in tens, during `action`. A slow machine does not change them."""
-    connection = outbox._database._engine.raw_connection()
+    connection = outbox._file._engine.raw_connection()
     driver = connection.driver_connection
     connection.close()  # returned to the pool of one connection, which `action` uses
     assert isinstance(driver, sqlite3.Connection)

@@ -1,0 +1,1 @@
+"""The outbox on PostgreSQL, which any number of workers share."""

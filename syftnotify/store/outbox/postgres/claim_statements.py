@@ -1,0 +1,258 @@
+"""The statements of claims, outcomes and recovery. They are about the notifications of all homes."""
+
+from __future__ import annotations
+
+from syftnotify.core.errors import Failure
+from syftnotify.core.history import STARTED
+from syftnotify.core.kinds import EventKind
+from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, QUIET_HOURS_PREFIX, NotificationState
+from syftnotify.store.outbox.conditions import PENDING, SENDING, UNKNOWN
+from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
+from syftnotify.store.outbox.schema import UNSENT, WAITING, Priority
+
+_NOTIFICATIONS = f"{TABLES_SCHEMA}.notifications"
+_EVENTS = f"{TABLES_SCHEMA}.events"
+_ATTEMPTS = f"{TABLES_SCHEMA}.attempts"
+_STATUS_KINDS = ", ".join(f"'{kind.value}'" for kind in EventKind if kind.spec.status_after)
+# Latest events of an entity among which one that changes the status of a job is searched.
+_MAX_STATUS_EVENTS = 100
+
+
+def _is_claimable(table: str) -> str:
+    """It waits, and unknown outcomes only if they are sent again. Repeats the condition of a partial index."""
+    return f"{table}.{WAITING} AND ({table}.state = '{PENDING}' OR %(resend)s)"
+
+
+def _is_due(table: str) -> str:
+    return f"{_is_claimable(table)} AND {table}.transport = %(transport)s AND {table}.not_before <= %(now)s"
+
+
+def _blocks(earlier: str, later: str) -> str:
+    """`earlier` is an unfinished notification of the same conversation, which is sent before `later`.
+
+    A message of unknown outcome that is held blocks no later one, and neither does a digest of quiet hours without an
+    attempt; a notification of high severity also overtakes a digest of the `digest` section.
+    """
+    return f"""
+        {earlier}.scope = {later}.scope AND {earlier}.entity = {later}.entity
+        AND {earlier}.recipient = {later}.recipient AND {earlier}.medium = {later}.medium
+        AND {earlier}.{UNSENT} AND ({earlier}.state <> '{UNKNOWN}' OR %(resend)s)
+        AND NOT ({earlier}.bundle <> '' AND strpos({earlier}.bundle, '#') = 0
+            AND (starts_with({earlier}.bundle, '{QUIET_HOURS_PREFIX}')
+                OR (starts_with({earlier}.bundle, '{DIGEST_PREFIX}') AND {later}.priority = {Priority.HIGH.value})))
+    """
+
+
+_IS_FREE = f"""
+    NOT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
+        AND (n.bundle = '' OR e.bundle <> n.bundle))
+"""
+
+_LAST_KIND = f"""
+    (SELECT latest.kind FROM (
+        SELECT o.seq, o.kind FROM {_EVENTS} o
+        WHERE o.scope = ev.scope AND o.entity = ev.entity
+            AND starts_with(o.key, '{EMITTED_PREFIX}') = starts_with(ev.key, '{EMITTED_PREFIX}')
+        ORDER BY o.seq DESC LIMIT {_MAX_STATUS_EVENTS}) latest
+    WHERE latest.kind IN ({_STATUS_KINDS}) ORDER BY latest.seq DESC LIMIT 1)
+"""
+_COLUMNS = f"""
+    n.seq, n.scope, n.id, n.entity, n.recipient, n.audience, n.transport, n.bundle, n.state, n.created_at,
+    n.not_before, n.first_failed_at, n.failures, n.refusals, n.source, n.message_domain, n.priority,
+    ev.key, ev.kind, ev.occurrence, ev.at, ev.payload, ev.routing, {_LAST_KIND} AS last_kind
+"""
+_WITH_EVENT = f"JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key"
+
+# What a claim must know first: whether this worker still counts as alive, and whether the transport is paused.
+CLAIM_STATE = f"""
+SELECT
+    EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers WHERE id = %(worker)s AND ended_at IS NULL) AS is_alive,
+    (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')
+        AS paused_until
+"""
+# After a pause one worker sends one message. If that worker dies, another one does it later.
+PROBE_SECONDS = 120.0
+BEGIN_PROBE = f"""
+UPDATE {TABLES_SCHEMA}.transports SET paused_until = %(now)s + {PROBE_SECONDS}
+WHERE name = %(transport)s AND paused_until <= %(now)s AND pause_failure <> '' RETURNING name
+"""
+
+# The recipients after `after` with due notifications of a priority, in order. The index yields one after the other, so
+# the cost does not depend on how many notifications each of them has.
+DUE_RECIPIENTS = f"""
+WITH RECURSIVE due AS (
+    (SELECT n.recipient FROM {_NOTIFICATIONS} n
+    WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient > %(after)s ORDER BY n.recipient LIMIT 1)
+    UNION ALL
+    SELECT (SELECT n.recipient FROM {_NOTIFICATIONS} n
+        WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient > due.recipient
+        ORDER BY n.recipient LIMIT 1)
+    FROM due WHERE due.recipient IS NOT NULL)
+SELECT recipient FROM due WHERE recipient IS NOT NULL LIMIT %(most)s
+"""
+
+# Other workers claim for the same recipients one after the other, because the throttles count their messages.
+LOCK_NAMES = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(%(names)s::text[]) AS t(name)"
+
+_OF_EACH_RECIPIENT = "unnest(%(recipients)s::text[]) WITH ORDINALITY AS r(recipient, place)"
+_IN_TURNS = "ORDER BY row_number() OVER (PARTITION BY r.place ORDER BY n.seq), r.place"
+
+# The oldest due notifications of a priority to each recipient that nothing blocks.
+DUE_ROWS = f"""
+SELECT {_COLUMNS} FROM {_OF_EACH_RECIPIENT}
+CROSS JOIN LATERAL (
+    SELECT * FROM {_NOTIFICATIONS} n
+    WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient = r.recipient AND {_IS_FREE}
+    ORDER BY n.seq LIMIT %(most)s FOR UPDATE SKIP LOCKED) n
+{_WITH_EVENT} {_IN_TURNS}
+"""
+
+# The oldest due notifications of high severity to each recipient, or the earlier ones that block them.
+URGENT_ROWS = f"""
+SELECT {_COLUMNS} FROM {_OF_EACH_RECIPIENT}
+CROSS JOIN LATERAL (
+    SELECT n.* FROM {_NOTIFICATIONS} u
+    CROSS JOIN LATERAL (
+        SELECT e.seq FROM {_NOTIFICATIONS} e WHERE (e.seq = u.seq) OR ({_blocks("e", "u")} AND e.seq < u.seq)
+        ORDER BY e.seq LIMIT 1) first
+    JOIN {_NOTIFICATIONS} n ON n.seq = first.seq
+    WHERE {_is_due("u")} AND u.priority = %(priority)s AND u.recipient = r.recipient AND {_is_due("n")} AND {_IS_FREE}
+    ORDER BY u.seq LIMIT %(most)s FOR UPDATE OF n SKIP LOCKED) n
+{_WITH_EVENT} {_IN_TURNS}
+"""
+
+# All notifications of a bundle that nothing blocks.
+BUNDLE_ROWS = f"""
+SELECT {_COLUMNS} FROM {_NOTIFICATIONS} n {_WITH_EVENT}
+WHERE {_is_claimable("n")} AND n.transport = %(transport)s AND n.recipient = %(recipient)s AND n.bundle = %(bundle)s
+    AND {_IS_FREE}
+ORDER BY n.seq FOR UPDATE OF n SKIP LOCKED
+"""
+
+# Moves what is due for a recipient into a digest. A message of unknown outcome is left out: it keeps its id.
+GROUP = f"""
+UPDATE {_NOTIFICATIONS} n SET bundle = %(window)s, not_before = %(until)s, longest_wait = %(wait)s
+WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
+    AND n.bundle = '' AND n.not_before <= %(now)s AND (%(source)s::text IS NULL OR n.source = %(source)s)
+    AND NOT EXISTS (SELECT 1 FROM {_EVENTS} ev
+        WHERE ev.scope = n.scope AND ev.key = n.event_key AND ev.kind = ANY(%(exempt)s))
+    AND NOT EXISTS (SELECT 1 FROM {_ATTEMPTS} a
+        WHERE a.scope = n.scope AND a.notification = n.id AND a.outcome = '{Failure.UNKNOWN.value}')
+RETURNING n.seq
+"""
+POSTPONE_BUNDLE = f"""
+UPDATE {_NOTIFICATIONS} n SET not_before = %(until)s, longest_wait = %(wait)s
+WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
+    AND n.bundle = %(bundle)s
+RETURNING n.seq
+"""
+# Removes the rows from a throttle's digest that an attempt in progress kept out of its message.
+UNGROUP = f"""
+UPDATE {_NOTIFICATIONS} n SET bundle = ''
+WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
+    AND n.bundle = %(bundle)s
+"""
+
+CLAIM = f"""
+WITH claimed AS (
+    SELECT * FROM unnest(%(seqs)s::bigint[], %(scopes)s::text[], %(ids)s::text[], %(bundles)s::text[])
+        AS c(seq, scope, id, bundle)),
+started AS (
+    INSERT INTO {_ATTEMPTS} (scope, notification, started_at, outcome, error, provider_id)
+    SELECT scope, id, %(now)s, '{STARTED}', '', '' FROM claimed
+    RETURNING seq, scope, notification)
+UPDATE {_NOTIFICATIONS} n
+SET state = '{SENDING}', worker = %(worker)s, attempt = s.seq, claimed_by = %(name)s, claimed_at = %(now)s,
+    bundle = c.bundle
+FROM claimed c JOIN started s ON s.scope = c.scope AND s.notification = c.id
+WHERE n.seq = c.seq
+RETURNING n.seq, n.attempt
+"""
+
+COUNT_MESSAGES = f"""
+INSERT INTO {TABLES_SCHEMA}.counted_messages (attempt, transport, recipient, bundle, source, at)
+SELECT attempt, %(transport)s, recipient, bundle, source, %(now)s
+FROM unnest(%(attempts)s::bigint[], %(recipients)s::text[], %(bundles)s::text[], %(sources)s::text[])
+    AS m(attempt, recipient, bundle, source)
+"""
+UNCOUNT_MESSAGES = f"DELETE FROM {TABLES_SCHEMA}.counted_messages WHERE attempt = ANY(%(attempts)s)"
+COUNTED_TO_RECIPIENTS = f"""
+SELECT recipient, transport, bundle, source, at FROM {TABLES_SCHEMA}.counted_messages
+WHERE recipient = ANY(%(names)s) AND at > %(since)s ORDER BY at
+"""
+COUNTED_OF_SOURCES = f"""
+SELECT recipient, transport, bundle, source, at FROM {TABLES_SCHEMA}.counted_messages
+WHERE source = ANY(%(names)s) AND transport = %(transport)s AND at > %(since)s ORDER BY at
+"""
+
+# Only the claim that is still valid may record its outcome.
+RECORD = f"""
+WITH given AS (
+    SELECT * FROM unnest(%(attempt)s::bigint[], %(scope)s::text[], %(id)s::text[], %(state)s::text[],
+        %(reason)s::text[], %(thread)s::text[], %(until)s::float[], %(wait)s::float[], %(failures)s::bigint[],
+        %(refusals)s::bigint[], %(failed_at)s::float[], %(outcome)s::text[], %(error)s::text[],
+        %(provider_id)s::text[], %(ended_at)s::float[])
+    AS g(attempt, scope, id, state, reason, thread, until, wait, failures, refusals, failed_at, outcome, error,
+        provider_id, ended_at)),
+marked AS (
+    UPDATE {_NOTIFICATIONS} n
+    SET state = g.state, reason = g.reason, thread = coalesce(g.thread, n.thread),
+        not_before = coalesce(g.until, n.not_before), longest_wait = coalesce(g.wait, n.longest_wait),
+        failures = coalesce(g.failures, n.failures), refusals = coalesce(g.refusals, n.refusals),
+        first_failed_at = coalesce(g.failed_at, n.first_failed_at),
+        worker = NULL, attempt = NULL, claimed_by = NULL, claimed_at = NULL
+    FROM given g
+    WHERE n.scope = g.scope AND n.id = g.id AND n.attempt = g.attempt AND n.state = '{SENDING}'
+    RETURNING g.attempt, n.scope, n.event_key, n.state),
+ended AS (
+    UPDATE {_ATTEMPTS} a
+    SET ended_at = g.ended_at, outcome = g.outcome, error = g.error, provider_id = g.provider_id
+    FROM given g JOIN marked m ON m.attempt = g.attempt WHERE a.seq = g.attempt),
+changed AS (
+    INSERT INTO {TABLES_SCHEMA}.changed_events (scope, key)
+    SELECT DISTINCT scope, event_key FROM marked WHERE NOT {UNSENT})
+SELECT attempt FROM marked
+"""
+RECORDED_OUTCOMES = f"SELECT seq, outcome FROM {_ATTEMPTS} WHERE seq = ANY(%(attempts)s)"
+
+ADD_TOTALS = f"""
+INSERT INTO {TABLES_SCHEMA}.totals (scope, name, value)
+SELECT scope, name, value FROM unnest(%(scopes)s::text[], %(names)s::text[], %(values)s::bigint[])
+    AS t(scope, name, value) ORDER BY scope, name
+ON CONFLICT (scope, name, shard) DO UPDATE SET value =
+    CASE WHEN starts_with(excluded.name, %(moment)s) THEN excluded.value ELSE totals.value + excluded.value END
+"""
+
+QUARANTINE = f"""
+UPDATE {_NOTIFICATIONS} SET state = '{NotificationState.DEAD.value}', reason = %(reason)s, first_failed_at = %(now)s
+WHERE seq = %(seq)s
+"""
+
+# What ended workers have left behind, and attempts of this worker that ended without an outcome.
+RECOVER = f"""
+WITH lost AS (
+    SELECT n.seq, n.attempt, n.scope FROM {_NOTIFICATIONS} n
+    WHERE n.state = '{SENDING}' AND ((n.worker = %(worker)s AND NOT n.attempt = ANY(%(in_flight)s))
+        OR NOT EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers w WHERE w.id = n.worker AND w.ended_at IS NULL))
+    ORDER BY n.seq FOR UPDATE SKIP LOCKED),
+marked AS (
+    UPDATE {_NOTIFICATIONS} n
+    SET state = '{UNKNOWN}', reason = %(reason)s, worker = NULL, attempt = NULL, claimed_by = NULL, claimed_at = NULL
+    FROM lost WHERE n.seq = lost.seq),
+ended AS (
+    UPDATE {_ATTEMPTS} a SET ended_at = %(now)s, outcome = '{Failure.UNKNOWN.value}', error = %(error)s
+    FROM lost WHERE a.seq = lost.attempt AND a.outcome = '{STARTED}')
+SELECT scope FROM lost
+"""
+
+ANY_CLAIMABLE = f"SELECT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n WHERE {_is_due('n')} AND {_IS_FREE})"
+NEXT_MOMENT = f"""
+SELECT min(n.not_before) FROM {_NOTIFICATIONS} n
+WHERE {_is_claimable("n")} AND n.transport = %(transport)s AND n.not_before > %(now)s
+"""
+THREAD = f"""
+SELECT thread FROM {_NOTIFICATIONS}
+WHERE scope = %(scope)s AND entity = %(entity)s AND recipient = %(recipient)s AND transport = %(transport)s
+    AND bundle = '' AND thread <> ''
+ORDER BY seq DESC LIMIT 1
+"""
