@@ -19,21 +19,30 @@ def run(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Scan and deliver once, then exit.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; change nothing.")] = False,
+    deliver_only: Annotated[
+        bool, typer.Option("--deliver-only", help="Deliver for all homes of the database; scan nothing.")
+    ] = False,
+    scan_only: Annotated[
+        bool, typer.Option("--scan-only", help="Scan; leave deliveries to other workers of the database.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Run the worker in the foreground until Ctrl-C."""
     resolved = resolve_home(context, home)
+    if (deliver_only or scan_only) and (once or dry_run or (deliver_only and scan_only)):
+        raise typer.BadParameter("--deliver-only and --scan-only exclude each other, --once and --dry-run.")
     if dry_run:
         _dry_run(resolved)
     elif once:
         _scan_once(resolved)
     else:
-        _run_worker(resolved)
+        _run_worker(resolved, deliver_only=deliver_only, scan_only=scan_only)
 
 
-def _run_worker(home: "Home") -> None:
+def _run_worker(home: "Home", *, deliver_only: bool, scan_only: bool) -> None:
     """Run until SIGTERM or Ctrl-C."""
-    from syftnotify.runtime.startup import run_worker
+    from syftnotify.core.cluster import WorkerMode
+    from syftnotify.runtime.startup import run_deliveries, run_worker
     from syftnotify.system import logs, worker_lock
     from syftnotify.system.ownership import check_home
     from syftnotify.web.launch import serve_in_thread
@@ -41,10 +50,17 @@ def _run_worker(home: "Home") -> None:
     check_home(home)
     try:
         home.create()
-        logs.configure(home.log, echo=sys.stderr)
+        if deliver_only:  # the log file of the home belongs to a worker that scans
+            logs.configure(None, echo=sys.stderr)
+        else:
+            logs.configure(home.log, echo=sys.stderr)
     except OSError as error:
         raise worker_lock.home_error(home, error) from error
-    run_worker(home, serve=serve_in_thread, on_started=print_warnings)
+    if deliver_only:
+        run_deliveries(home)
+        return
+    mode = WorkerMode.SCAN if scan_only else WorkerMode.FULL
+    run_worker(home, serve=serve_in_thread, on_started=print_warnings, mode=mode)
 
 
 def _scan_once(home: "Home") -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from syftnotify.config.relations import conflicts, template_errors
 from syftnotify.config.schema import FOREIGN, Config, config_model
-from syftnotify.config.secrets import ResolvedConfig, key_file, references_to_stored, resolve_references
+from syftnotify.config.secrets import ResolvedConfig, is_plain_text, key_file, references_to_stored, resolve_references
 from syftnotify.config.syftbox_root import default_root
 from syftnotify.config.transport import TransportSettings, TransportTypes, mail_types, settings_type
 from syftnotify.config.urls import unencrypted
@@ -238,6 +239,9 @@ def _plain_text_secrets(raw: Mapping[str, Any], types: TransportTypes) -> Iterat
         if (settings := settings_type(types, section)) is not None
         for key in settings.plain_secrets(section)
     ]
+    database = raw.get("database")
+    if isinstance(database, str) and is_plain_text(database) and urlsplit(database).password:
+        found.append("database")
     if found:
         yield f"secrets in plain text: {', '.join(found)}; run `notify secret set NAME` to store one encrypted"
 

@@ -16,6 +16,7 @@ from syftnotify.config.transport import TransportSettings, TransportTypes
 from syftnotify.config.urls import SafeUrl, checked_page_url
 from syftnotify.config.values import (
     Address,
+    Database,
     Duration,
     FilePath,
     Flag,
@@ -259,6 +260,12 @@ class Config(Section):
         "another one, so addresses need a second mail transport; with one, use `heartbeat.ping_url`",
     )
     heartbeat: Heartbeat = Heartbeat()
+    database: Database | None = Field(
+        None,
+        description="a PostgreSQL database (14 or newer) that several workers share instead of `outbox.db`: "
+        "`postgresql+psycopg://user:password@host/name`; needs `pip install 'syftnotify[postgres]'` "
+        "([scaling](scaling.md)); unset: one worker with its own file",
+    )
     serve: Serve | None = Field(
         None,
         description="the page, the API and the inbox; unset: none of them. With this section, also an empty one "
@@ -269,6 +276,12 @@ class Config(Section):
     def for_scientist(self) -> bool:
         """Whether it notifies a scientist of their own submissions, instead of a data owner."""
         return self.role == "scientist"
+
+    @property
+    def scope(self) -> str:
+        """The name of the home where several are stored together: the same person in the same role."""
+        owner = self.do_email.lower()
+        return f"{self.role} {owner}" if self.for_scientist else owner
 
     @field_validator("operators", mode="before")
     @classmethod

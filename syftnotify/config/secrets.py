@@ -20,7 +20,7 @@ _REFERENCES = {
     "file": "`file:PATH` for a file with the secret",
     "secret": "`secret:NAME` for a secret stored by `notify secret set NAME`",
 }
-_SECTIONS = ("transports", "heartbeat")  # in which references are replaced
+_SECTIONS = ("transports", "heartbeat", "database")  # in which references are replaced
 _QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 # Parts of the names of headers and URL parameters whose values are secrets.
 _SECRET_NAMES = ("authorization", "cookie", "token", "key", "secret", "password", "signature", "x-auth")
@@ -37,7 +37,7 @@ class ResolvedConfig:
 
 
 def resolve_references(raw: dict[str, Any], home: Home) -> ResolvedConfig:
-    """Replace every `env:`, `file:` and `secret:` reference in the sections `transports` and `heartbeat`."""
+    """Replace every `env:`, `file:` and `secret:` reference in `transports`, `heartbeat` and `database`."""
     encrypted = raw.get("secrets")
     resolver = _Resolver(home, encrypted if isinstance(encrypted, dict) else {})
     found = {key: resolver.resolve(value, key) if key in _SECTIONS else value for key, value in raw.items()}

@@ -206,6 +206,28 @@ def _secret(value: Any) -> SecretStr:
     return SecretStr(value)
 
 
+_DATABASE_SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
+
+
+def _database(value: Any) -> SecretStr:
+    """A URL of PostgreSQL in the form of SQLAlchemy."""
+    text = _secret(value).get_secret_value()
+    scheme, separator, rest = text.partition("://")
+    if scheme not in _DATABASE_SCHEMES or not separator or not rest:
+        raise ValueError("expected `postgresql+psycopg://user:password@host/name`")
+    parts = urlsplit(text)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is not a number; percent-encode special characters of the password") from None
+    if not parts.path.strip("/"):
+        raise ValueError("it names no database; write `postgresql+psycopg://user:password@host/name`")
+    return SecretStr(f"{_DATABASE_SCHEMES[0]}://{rest}")
+
+
+Database = Annotated[SecretStr, BeforeValidator(_database)]
+
+
 # Headers that the HTTP client sets for each request; a different value would make the request invalid.
 _CLIENT_HEADERS = frozenset({"content-length", "host", "transfer-encoding"})
 

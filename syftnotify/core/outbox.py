@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from syftnotify.core.cluster import Cluster
 from syftnotify.core.decisions import PendingDecisionStore
 from syftnotify.core.emitted_jobs import EmittedJob, EmittedJobChanges
 from syftnotify.core.errors import Failure
@@ -337,37 +338,6 @@ class IdempotencyKeys(Protocol):
         """Forget a key."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransportPause:
-    """A pause that one worker has begun and all keep."""
-
-    until: float  # seconds since 1970; then one worker sends one message, which shows whether the pause ends
-    reason: str
-    failure: Failure
-
-
-class SharedTransports(Protocol):
-    """What all workers of a database share about each transport, by its name: its rate limit and its pause."""
-
-    def take_permits(self, transport: str, rate: float, burst: int, wanted: int) -> tuple[int, float]:
-        """Count messages against the rate limit of `rate` per second, with at most `burst` at once.
-
-        Returns how many of the `wanted` ones may be sent now, and the seconds until the next one may be.
-        """
-
-    def return_permits(self, transport: str, rate: float, count: int) -> None:
-        """These permits were not used."""
-
-    def pause(self, transport: str, pause: TransportPause) -> None:
-        """Begin or prolong a pause: no worker claims anything of the transport until it ends."""
-
-    def end_pause(self, transport: str) -> None:
-        """A message was sent, or a check succeeded."""
-
-    def pauses(self) -> Mapping[str, TransportPause]:
-        """The pauses by transport, also those that have ended and whose first message was not sent yet."""
-
-
 class OutboxStore(Protocol):
     """The durable queue of one home and its history."""
 
@@ -400,8 +370,8 @@ class OutboxStore(Protocol):
     @property
     def idempotency(self) -> IdempotencyKeys: ...
     @property
-    def shared(self) -> SharedTransports | None:
-        """What several workers share; None: only one worker can deliver from this outbox."""
+    def cluster(self) -> Cluster | None:
+        """The workers that share the outbox; None: only one worker can use it."""
 
     @property
     def corruption(self) -> str:

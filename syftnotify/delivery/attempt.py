@@ -10,7 +10,7 @@ from functools import partial
 
 import jinja2
 
-from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import current_status
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Item, Message, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, NotificationQueue
@@ -98,7 +98,10 @@ class AttemptRunner:
         digest = "" if is_single else first.message_id
         items = [_item(notification) for notification in claimed]
         try:
-            return queue.renderer.message(items, first.recipient, thread=thread, digest=digest)
+            renderer = queue.renderer_for(first.scope)
+            return renderer.message(items, first.recipient, thread=thread, digest=digest)
+        except StateError as error:
+            raise DeliveryError(Failure.TEMPORARY, str(error)) from error
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.TEMPORARY, f"the template cannot be used: {escape(str(error))}") from error
 

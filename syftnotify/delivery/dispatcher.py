@@ -57,15 +57,15 @@ class Dispatcher:
         self._clock = clock
         self._on_change = on_change
         self._limits = None
-        if outbox.shared is not None:
-            self._limits = WorkerLimits(outbox.shared, clock=clock, monotonic=monotonic)
+        if outbox.cluster is not None:
+            self._limits = WorkerLimits(outbox.cluster.transports, clock=clock, monotonic=monotonic)
         self._queues = QueueSet(queues, max_concurrent)
         for queue in self._queues:
             self._share(queue)
         self._pool = AttemptPool(self._queues, on_change)
         self._outcomes = OutcomeRecorder(outbox.queue, self.status, clock=clock, on_change=on_change)
         self._clock_guard = ClockGuard(outbox.queue, clock=clock, monotonic=monotonic)
-        throttling = Throttling(outbox.history, throttle_rules, is_shared=outbox.shared is not None)
+        throttling = Throttling(outbox.history, throttle_rules, is_shared=outbox.cluster is not None)
         claims = Claims(outbox.queue, throttling, worker_id)
         self._scheduler = Scheduler(
             self._queues,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from syftnotify.core.cluster import SharedTransports, TransportPause
 from syftnotify.core.errors import Failure, StateError
-from syftnotify.core.outbox import SharedTransports, TransportPause
 from syftnotify.delivery.transport_queue import RateLimit, TransportQueue
 
 log = logging.getLogger(__name__)

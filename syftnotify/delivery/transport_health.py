@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from syftnotify.core.cluster import TransportPause
 from syftnotify.core.errors import DeliveryError, Failure
-from syftnotify.core.outbox import TransportPause
 from syftnotify.core.retry import Decision
 from syftnotify.core.text import iso
 

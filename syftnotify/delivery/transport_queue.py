@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,11 +87,19 @@ class TransportQueue:
     """
 
     def __init__(
-        self, name: str, transport: Transport, renderer: Renderer, options: QueueOptions | None = None
+        self,
+        name: str,
+        transport: Transport,
+        renderer: Renderer,
+        options: QueueOptions | None = None,
+        *,
+        renderers: Callable[[str], Renderer] | None = None,
     ) -> None:
+        """`renderers` returns the renderer for a scope, if the outbox has several."""
         self.name = name
         self.transport = transport
-        self.renderer = renderer
+        self._renderer = renderer
+        self._renderers = renderers
         self.options = options or QueueOptions()
         self.health = TransportHealth()
         self.in_flight = 0
@@ -103,6 +112,10 @@ class TransportQueue:
         self._shared = limits
         if self.options.rate is not None:
             self._bucket = limits.rate_limit(self.name, self.options.rate, self.options.burst)
+
+    def renderer_for(self, scope: str) -> Renderer:
+        """The renderer of messages of one home. Raises: StateError."""
+        return self._renderer if self._renderers is None else self._renderers(scope)
 
     def wait(self, monotonic: float) -> float:
         """Seconds until a backoff, a pause and the rate limit allow the next attempt; 0.0 if they do now."""

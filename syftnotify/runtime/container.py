@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportSettings
+from syftnotify.core.cluster import Channel, Cluster, WorkerMode
 from syftnotify.core.errors import StateError
 from syftnotify.core.kinds import HIGH_KINDS, Severity
 from syftnotify.core.models import DIGEST_PREFIX
@@ -26,6 +27,7 @@ from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.runtime.emitted_events import EmittedEvents
 from syftnotify.runtime.file_changes import FileChanges
 from syftnotify.runtime.job_changes import JobChanges
+from syftnotify.runtime.opening import connect_outbox
 from syftnotify.runtime.peer_changes import PeerChanges
 from syftnotify.runtime.pipeline import Pipeline, Planning, Sources, Storage
 from syftnotify.runtime.planner import NotificationPlanner
@@ -35,11 +37,10 @@ from syftnotify.runtime.recovery import Recovery
 from syftnotify.runtime.routing_context import RoutingContextBuilder
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.readers import job_reader, peer_reader
-from syftnotify.services.transports import build_renderer
+from syftnotify.services.transports import ScopeRenderers, build_renderer, published_context
 from syftnotify.sources.spool import Spool
 from syftnotify.sources.syftbox.scanner import JobScanner
 from syftnotify.store.ledger.index import Ledger
-from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.store.scan_cache import ScanCacheFile
 from syftnotify.system.files import create_private_folder
 from syftnotify.transports.webhook.alert_targets import settings_of_targets
@@ -51,7 +52,7 @@ class App:
 
     settings: Settings
     ledger: Ledger
-    outbox: SqliteOutbox
+    outbox: OutboxStore
     pipeline: Pipeline
     dispatcher: Dispatcher
     jobs: JobScanner
@@ -82,14 +83,18 @@ def build_app(
     *,
     with_jobs: bool = True,
     with_peers: bool = True,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     on_change: Callable[[], None] = lambda: None,
+    mode: WorkerMode = WorkerMode.FULL,
+    discards_changes: bool = False,
 ) -> App:
     """Build the parts of one home.
 
     `with_jobs` and `with_peers` monitor jobs and peers, unless the configuration disables it. `on_change` is called by
-    threads of the dispatcher when the outbox or a transport may have changed.
+    threads of the dispatcher when the outbox or a transport may have changed. `clock` is, if it is None, that of the
+    database which several workers share, otherwise that of this machine; `mode` is what this process does there.
+    `discards_changes`: for a dry run.
 
     Raises:
         StateError: the ledger, the outbox or the spool cannot be used.
@@ -103,8 +108,9 @@ def build_app(
         ) from error
     with ExitStack() as stack:
         ledger = Ledger(home.state)
-        outbox = SqliteOutbox(home.outbox)
+        outbox = connect_outbox(settings, discards_changes=discards_changes)
         stack.callback(outbox.close)  # unless the statements below succeed
+        clock = clock or shared_clock(outbox)
         dispatcher = _dispatcher(settings, outbox, clock=clock, monotonic=monotonic, on_change=on_change)
         jobs = job_reader(settings, clock=clock, monotonic=monotonic, is_unstable=ledger.is_unstable)
         pipeline = _pipeline(
@@ -118,8 +124,24 @@ def build_app(
             clock=clock,
             monotonic=monotonic,
         )
+        if outbox.cluster is not None and not discards_changes:
+            join_cluster(settings, outbox.cluster, dispatcher, mode)
         stack.pop_all()
     return App(settings, ledger, outbox, pipeline, dispatcher, jobs, clock)
+
+
+def shared_clock(outbox: OutboxStore) -> Callable[[], float]:
+    """The clock that all workers of `outbox` use."""
+    return time.time if outbox.cluster is None else outbox.cluster.time
+
+
+def join_cluster(settings: Settings, cluster: Cluster, dispatcher: Dispatcher, mode: WorkerMode) -> None:
+    """Become a worker that delivers as soon as another one has enqueued something. Raises: StateError."""
+    if mode is not WorkerMode.SCAN:
+        cluster.listen(Channel.QUEUE, dispatcher.wake)
+    cluster.join(mode)
+    if mode is not WorkerMode.DELIVER:
+        cluster.publish(published_context(settings))
 
 
 def _dispatcher(
@@ -133,9 +155,22 @@ def _dispatcher(
     sections = {**settings.config.transports, **settings_of_targets(outbox.alert_rules.all())}
     outbox.queue.reassign(list(sections), settings.default_mail_transport)
     outbox.queue.skip_denied(settings.config.recipients.denies, DENIED)
+    return build_dispatcher(settings, outbox, sections, clock=clock, monotonic=monotonic, on_change=on_change)
+
+
+def build_dispatcher(
+    settings: Settings,
+    outbox: OutboxStore,
+    sections: Mapping[str, TransportSettings],
+    *,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    on_change: Callable[[], None],
+) -> Dispatcher:
+    """A dispatcher of the transports `sections`, by name."""
     return Dispatcher(
         outbox,
-        [_transport_queue(settings, name, section, clock) for name, section in sections.items()],
+        [transport_queue(settings, outbox, name, section, clock) for name, section in sections.items()],
         worker_id=f"{socket.gethostname()}:{os.getpid()}",
         max_concurrent=settings.config.notify.max_concurrent_deliveries,
         throttle_rules=_throttle_rules(settings.config),
@@ -147,12 +182,7 @@ def _dispatcher(
 
 def baseline_scopes(config: Config) -> tuple[str, str]:
     """The ledger's names of the baselines of jobs and of peers."""
-    return f"jobs {_scope(config)}", f"peers {_scope(config)}"
-
-
-def _scope(config: Config) -> str:
-    owner = config.do_email.lower()
-    return f"{config.role} {owner}" if config.for_scientist else owner
+    return f"jobs {config.scope}", f"peers {config.scope}"
 
 
 def _pipeline(
@@ -175,7 +205,7 @@ def _pipeline(
     job_changes = JobChanges(
         jobs if monitors_jobs else None,
         ledger,
-        ScanCacheFile(home.scan_cache, _scope(config)),
+        ScanCacheFile(home.scan_cache, config.scope),
         scope=job_scope,
         thresholds=thresholds,
     )
@@ -193,7 +223,7 @@ def _pipeline(
         settings,
         outbox,
         dispatcher.queues,
-        lambda name, section: dispatcher.add(_transport_queue(settings, name, section, clock)),
+        lambda name, section: dispatcher.add(transport_queue(settings, outbox, name, section, clock)),
     )
     submissions = None if config.for_scientist else outbox.submissions
     return Pipeline(
@@ -214,9 +244,10 @@ def _pipeline(
     )
 
 
-def _transport_queue(
-    settings: Settings, name: str, section: TransportSettings, clock: Callable[[], float]
+def transport_queue(
+    settings: Settings, outbox: OutboxStore, name: str, section: TransportSettings, clock: Callable[[], float]
 ) -> TransportQueue:
+    """The queue of one transport."""
     options = QueueOptions(
         rate=section.rate,
         burst=section.burst,
@@ -227,7 +258,10 @@ def _transport_queue(
         resend_unknown=not settings.holds(section),
     )
     transport = section.build_transport(clock=clock)
-    return TransportQueue(name, transport, build_renderer(settings, name, section), options)
+    if outbox.cluster is None:
+        return TransportQueue(name, transport, build_renderer(settings, name, section), options)
+    renderers = ScopeRenderers(settings, outbox.cluster, name, section)
+    return TransportQueue(name, transport, renderers(settings.config.scope), options, renderers=renderers)
 
 
 def _quiet_hours(config: Config) -> QuietHours | None:

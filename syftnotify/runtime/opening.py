@@ -1,41 +1,69 @@
-"""Opening the outbox and the ledger of a home for commands, beside a worker that may be running."""
+"""Opening the outbox and the ledger of a home."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from syftnotify.config.load import Settings
+from syftnotify.core.errors import NotifyError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.doctor.access import StateAccess
+from syftnotify.services.settings import shared_database
 from syftnotify.store.ledger.index import Ledger
 from syftnotify.store.ledger.state_file import find_corruption
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 
 
+def connect_outbox(settings: Settings, *, discards_changes: bool = False) -> OutboxStore:
+    """The outbox of a worker with these settings, created if there is none. The caller closes it.
+
+    `discards_changes`: nothing is stored in a PostgreSQL database; a dry run copies the file instead.
+
+    Raises:
+        StateError: it cannot be used. A damaged file is moved away and replaced.
+        NotifyError: the packages for PostgreSQL are not installed.
+    """
+    database = settings.config.database
+    if database is None:
+        return SqliteOutbox(settings.home.outbox)
+    if importlib.util.find_spec("psycopg") is None:
+        raise NotifyError("`database` needs more packages", hint="run `pip install 'syftnotify[postgres]'`")
+    from syftnotify.store.outbox.postgres.store import PostgresOutbox
+
+    return PostgresOutbox(
+        database.get_secret_value(), settings.config.scope, settings.home, discards_changes=discards_changes
+    )
+
+
 @contextmanager
 def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
-    """The outbox of `home`; None before the first start.
+    """The outbox of `home`, for commands, beside a worker that may be running; None before the first start.
 
     Raises:
         StateError: it cannot be used. A damaged one is not repaired.
+        ConfigError: `database` is set, and the configuration is wrong.
     """
-    if not home.outbox.exists():
+    settings = shared_database(home)
+    if settings is not None:
+        with closing(connect_outbox(settings)) as shared:
+            yield shared
+    elif not home.outbox.exists():
         yield None
-        return
-    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
-        yield outbox
+    else:
+        with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
+            yield outbox
 
 
 @contextmanager
 def create_outbox(home: Home) -> Iterator[OutboxStore]:
-    """The outbox of `home`, created if there is none.
-
-    Raises:
-        StateError: it cannot be used. A damaged one is not repaired.
-    """
+    """As `open_outbox`, but the outbox is created if there is none."""
     home.create()
-    with closing(SqliteOutbox(home.outbox, repair=False)) as outbox:
+    settings = shared_database(home)
+    store = SqliteOutbox(home.outbox, repair=False) if settings is None else connect_outbox(settings)
+    with closing(store) as outbox:
         yield outbox
 
 

@@ -174,6 +174,24 @@ class Pipeline:
         report.add(emitted)
         return report
 
+    def reset(self) -> None:
+        """Compare everything with the ledger and the outbox at the next tick, because one of them was replaced."""
+        self._sync.reset()
+        self._decisions.reset()
+        self._event_limit.clear()
+        self._emitted.clear_cache()
+        self._jobs.clear()
+
+    def tick_beside_leader(self, now: float) -> ScanReport:
+        """Enqueue the events that were emitted on this machine, while another worker scans the tree.
+
+        Raises:
+            StateError: the outbox cannot be used; the events stay in the spool.
+        """
+        self._routing.refresh(now, None)
+        found = self._emitted.enqueue(now, self._context(now), group=False, dry_run=False)
+        return ScanReport(events=found.events, notifications=found.notifications, rescan_soon=not found.is_complete)
+
     def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:
         """Enqueue an event about the worker itself; all notifications go through `transport`, if it is given."""
         notifications = notifications_for([event], self._context(now), transport=transport)
@@ -247,11 +265,7 @@ class Pipeline:
             log.warning("the state file was lost while it was in use")
             is_lost = True
         if is_lost:
-            self._sync.reset()
-            self._decisions.reset()
-            self._event_limit.clear()
-            self._emitted.clear_cache()
-            self._jobs.clear()
+            self.reset()
         if not self._jobs.has_scanned:
             has_baseline = any(self._ledger.baseline(scope) for scope in scopes)
             self._last_notified = self._recovery.run(now, is_baseline_done=has_baseline)

@@ -98,7 +98,7 @@ def dry_run(home: Home) -> DryRun:
     settings = load_reporting_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = _copy_state(home, Path(folder))
-        app = build_app(replace(settings, home=copy))
+        app = build_app(replace(settings, home=copy), discards_changes=True)
         try:
             scan = app.pipeline.tick(time.time(), last_scan=worker_status.read(copy).last_look_s, dry_run=True)
             counts = app.outbox.history.counts(holding=settings.holding)

@@ -7,8 +7,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from syftnotify.config.load import Settings
+from syftnotify.core.cluster import WorkerMode
+from syftnotify.runtime.delivery_worker import DeliveryWorker, require_database
 from syftnotify.runtime.status_reporter import Served
 from syftnotify.runtime.worker import Worker
 from syftnotify.services.settings import check_ready
@@ -23,11 +26,13 @@ def run_worker(
     serve: Callable[[Settings, Callable[[], None]], AbstractContextManager[Served]],
     on_started: Callable[[list[str]], None] = lambda _warnings: None,
     detached: bool = False,
+    mode: WorkerMode = WorkerMode.FULL,
 ) -> None:
     """Run the worker of `home` until a signal stops it; with `serve.enabled`, in a context of `serve`.
 
     `serve` gets a function to call when what it yields has changed. `on_started` is called with warnings after the
-    first scan. The loss of the terminal (SIGHUP) stops a worker in the foreground, but not a `detached` one.
+    first scan. The loss of the terminal (SIGHUP) stops a worker in the foreground, but not a `detached` one. `mode` is
+    FULL or SCAN.
 
     Raises:
         AlreadyRunningError, ConfigError, NotSignedInError, StateError: it cannot start.
@@ -38,7 +43,9 @@ def run_worker(
         settings = check_ready(home)
         with _stop_signals(detached=detached) as stop, contextlib.ExitStack() as end:
             with _failed_start_recorded(home):
-                worker = Worker(settings, lock)
+                if mode is not WorkerMode.FULL:
+                    require_database(settings, mode)
+                worker = Worker(settings, lock, mode=mode)
                 stop.connect(worker)
                 if settings.config.serve is not None and settings.config.serve.enabled:
                     # The outbox is open now, and repaired if necessary.
@@ -48,6 +55,22 @@ def run_worker(
             worker.run()
 
 
+def run_deliveries(home: Home) -> None:
+    """Deliver for all homes of the database of `home`, until a signal stops it.
+
+    Raises:
+        ConfigError, NotSignedInError, StateError: it cannot start.
+    """
+    worker = DeliveryWorker(check_ready(home))
+    with _stop_signals(detached=False) as stop:
+        stop.connect(worker)
+        worker.run()
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
 class _StopRequest:
     """Passes a signal on to the worker; one that arrives before the worker exists stops it as soon as it does.
 
@@ -55,7 +78,7 @@ class _StopRequest:
     """
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: _Stoppable | None = None
         self._is_requested = False
 
     def request(self) -> None:
@@ -64,7 +87,7 @@ class _StopRequest:
         if self._worker is not None:
             self._worker.stop()
 
-    def connect(self, worker: Worker) -> None:
+    def connect(self, worker: _Stoppable) -> None:
         """Stop `worker` at a signal."""
         self._worker = worker
         if self._is_requested:

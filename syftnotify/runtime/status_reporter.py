@@ -32,6 +32,7 @@ class Step(StrEnum):
     SCAN = "scan"
     WATCH = "watch"
     HEALTH = "health"
+    RECOVERY = "recovery"  # of what dead workers were sending
     DELIVERY = "delivery"  # in the thread of the dispatcher, which counts its own failures
 
 

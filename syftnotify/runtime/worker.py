@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from syftnotify import __version__
 from syftnotify.config.load import Settings
+from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
 from syftnotify.runtime import systemd
+from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.container import build_app
 from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.sampler import Sampler
@@ -36,12 +38,23 @@ _LOCK_ERRORS = (AlreadyRunningError, LockLostError)
 class Worker:
     """Scans, enqueues and delivers until it is stopped or loses its lock."""
 
-    def __init__(self, settings: Settings, lock: WorkerLock, *, clock: Callable[[], float] = time.time) -> None:
-        """Raises: StateError, the ledger, the outbox or the spool cannot be used."""
+    def __init__(
+        self,
+        settings: Settings,
+        lock: WorkerLock,
+        *,
+        mode: WorkerMode = WorkerMode.FULL,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """`mode` is FULL or SCAN; `clock` None: that of this machine, or of the database that several workers share.
+
+        Raises: StateError, the ledger, the outbox or the spool cannot be used.
+        """
         notify = settings.config.notify
         self._is_enabled = notify.enabled
+        self._delivers = notify.enabled and mode is WorkerMode.FULL
         self._lock = lock
-        self._clock = clock
+        self._clock = clock or time.time
         self._wakeup = WakeupPipe()
         self._is_stopping = False
         self._is_scan_requested = False  # something changed: scan before the interval ends
@@ -49,10 +62,11 @@ class Worker:
         self._is_replaced = False  # another worker holds the lock
         self._health_checked_at = 0.0  # last check between two scans, on the monotonic clock
         self._watchdog_seconds = systemd.watchdog_seconds()
-        self._reporter = StatusReporter(settings, clock=clock)
+        self._reporter = StatusReporter(settings, clock=self._clock)
         self._reporter.start()  # before the outbox is opened and checked, which may take long
-        self._app = build_app(settings, clock=clock, on_change=self.request_update)
-        self._health = HealthReporter(self._app, clock=clock, monotonic=time.monotonic)
+        self._app = build_app(settings, clock=clock, on_change=self.request_update, mode=mode)
+        self._member = ClusterMember(self._app)
+        self._health = HealthReporter(self._app, clock=self._app.clock, monotonic=time.monotonic)
         self._sampler = Sampler(self._app.outbox, settings.holding)
         self._watcher = ChangeWatcher(self._on_tree_change, has_limits=notify.watch != "on")
         self._schedule = ScanSchedule(float(notify.interval))
@@ -66,16 +80,17 @@ class Worker:
             AlreadyRunningError, LockLostError: the lock file was replaced or removed.
         """
         systemd.sd_notify("STATUS=first scan")
-        interrupted = self._app.outbox.queue.recover(self._clock())
+        interrupted = self._app.outbox.queue.recover(self._app.clock())
         if interrupted:
             log.warning(
                 "notification: %d attempts of the last worker were interrupted and may have been delivered", interrupted
             )
         report = self._attempt(Step.SCAN, self._scan, fatal=(StateError, *_LOCK_ERRORS))
         self._schedule.finish(report)
-        if self._is_enabled:
+        if self._delivers:
             self._app.dispatcher.start()
             self._is_delivering = True
+        if self._is_enabled:
             self._health.report_start()
         self._reporter.status.phase = Phase.RUNNING
         self._reporter.update(self._app)
@@ -166,17 +181,23 @@ class Worker:
         changed_paths = self._watcher.pop_changed_paths()
         if not self._is_enabled:
             return self._app.pipeline.count()
-        status = self._reporter.status
+        status, pipeline = self._reporter.status, self._app.pipeline
+        shared_now = self._app.clock()
+        is_full = self._member.begin_scan() or is_full
+        status.role = self._member.role
+        if not self._member.leads:
+            return pipeline.tick_beside_leader(shared_now)
         is_first = status.last_scan_s is None
-        report = self._app.pipeline.tick(
-            now,
-            last_scan=status.last_look_s,
+        report = pipeline.tick(
+            shared_now,
+            last_scan=None if status.last_look_s is None else status.last_look_s + shared_now - now,
             changed_paths=None if is_full else changed_paths,
             skip_archived=is_first,
             progress=self._reporter.record_progress if is_first else None,
         )
         if not report.waiting_for:
             status.last_look_s = now
+        self._member.save_ledger()
         return report
 
     def _wake_dispatcher(self) -> None:
@@ -197,8 +218,8 @@ class Worker:
         self._reporter.status.watching = self._watcher.is_watching
 
     def _report_health(self) -> None:
-        if self._is_enabled:
-            self._sampler.take(self._clock())
+        if self._is_enabled and self._member.leads:
+            self._sampler.take(self._app.clock())
             status = self._reporter.status
             self._health.after_scan(
                 self._reporter.counts, jobs=status.jobs, peers=status.peers, is_healthy=self._reporter.is_healthy()
@@ -222,6 +243,8 @@ class Worker:
             if self._watchdog_seconds is not None:
                 systemd.sd_notify("WATCHDOG=1")
             self._wakeup.wait(min(remaining, self._seconds_until_task()))
+            if self._member.seconds_until_recovery() <= 0:
+                self._attempt(Step.RECOVERY, self._member.recover)
             if self._needs_health_check() and self._seconds_until_health_check() <= 0:
                 self._check_health()
             is_update_due = self._reporter.seconds_until_update() <= 0
@@ -236,7 +259,7 @@ class Worker:
             seconds = min(seconds, self._seconds_until_health_check())
         if self._watchdog_seconds is not None:
             seconds = min(seconds, self._watchdog_seconds / 2)
-        return seconds
+        return min(seconds, self._member.seconds_until_recovery())
 
     def _needs_health_check(self) -> bool:
         return self._is_enabled and self._health.needs_check(self._reporter.counts)
@@ -263,6 +286,7 @@ class Worker:
         try:
             self._app.pipeline.sync_ledger()
             self._app.pipeline.save_scan_cache()
+            self._member.save_ledger(is_last=True)
         except StateError as error:
             log.error("the ledger cannot be saved: %s", error)
         if not self._is_replaced:  # otherwise worker.json belongs to the other worker

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from syftnotify.config import load as configuration
 from syftnotify.config.load import Settings
+from syftnotify.config.yaml_reader import parse_yaml, read_config_file
 from syftnotify.core.errors import ConfigError, NotSignedInError
 from syftnotify.system.paths import Home
 from syftnotify.transports.registry import TRANSPORT_TYPES
@@ -19,6 +20,23 @@ def load(home: Home) -> Settings:
         ConfigError, UnsafeHomeError, NotifyError: as `config.load.load`.
     """
     return configuration.load(home, TRANSPORT_TYPES)
+
+
+def shared_database(home: Home) -> Settings | None:
+    """The configuration of `home` if it names a database; None if the outbox is a file.
+
+    A file is used even if the configuration is wrong or missing.
+
+    Raises:
+        ConfigError, UnsafeHomeError, NotifyError: as `config.load.load`; only if a database is named.
+    """
+    try:
+        names_database = b"database" in read_config_file(home.config)
+        if not names_database or parse_yaml(read_config_file(home.config))[0].get("database") is None:
+            return None
+    except ConfigError:
+        return None
+    return load(home)
 
 
 def load_reporting_all(home: Home) -> Settings:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import RenderContext, TransportSettings
+from syftnotify.core.cluster import Cluster
 from syftnotify.core.errors import ConfigError
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import INBOX
 from syftnotify.core.ports import Renderer
 from syftnotify.core.routing import TransportInfo
 from syftnotify.core.text import escape
+
+_CONTEXT_SECONDS = 60.0  # after which the published context of another home is read again
 
 
 def transport_infos(config: Config) -> dict[str, TransportInfo]:
@@ -41,22 +50,83 @@ def pushing_transports(config: Config) -> list[TransportInfo]:
     return [infos[name] for name, section in config.transports.items() if section.pushes_inbox]
 
 
-def build_renderer(settings: Settings, name: str, section: TransportSettings) -> Renderer:
-    """The renderer of the transport `name`. Raises: ConfigError, a template in its settings is wrong."""
+def render_context(settings: Settings) -> RenderContext:
+    """What the configuration says about all messages."""
     config, templates = settings.config, settings.home.templates
     links = {key: value or "" for key, value in config.links.model_dump().items()}
     if config.serve is not None and config.serve.url:
         links["page"] = f"{config.serve.url}/ui"
-    context = RenderContext(
+    return RenderContext(
         config.do_email,
         links,
         templates if templates.is_dir() else None,
         {address.lower(): zone for address, zone in config.timezones.items()},
     )
+
+
+def build_renderer(
+    settings: Settings, name: str, section: TransportSettings, context: RenderContext | None = None
+) -> Renderer:
+    """The renderer of the transport `name`, by default for messages of this home.
+
+    Raises:
+        ConfigError: a template in its settings is wrong.
+    """
     try:
-        return section.build_renderer(context)
+        return section.build_renderer(context or render_context(settings))
     except ValueError as error:
         raise ConfigError(f"config.yaml: transports.{name}.{escape(str(error), limit=300)}") from None
+
+
+def published_context(settings: Settings) -> dict[str, Any]:
+    """The render context of this home as a JSON object, for workers that send its messages."""
+    context = render_context(settings)
+    zones = {address: str(zone) for address, zone in context.timezones.items()}
+    return {"owner": context.owner, "links": dict(context.links), "timezones": zones}
+
+
+class ScopeRenderers:
+    """The renderers of one transport for messages of other homes, by scope. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        name: str,
+        section: TransportSettings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._name = name
+        self._section = section
+        self._monotonic = monotonic
+        self._own = build_renderer(settings, name, section)
+        self._others: dict[str, tuple[float, Renderer]] = {}  # by scope: when it was built, and the renderer
+
+    def __call__(self, scope: str) -> Renderer:
+        """The renderer for `scope`; that of this home if nothing was published.
+
+        Raises:
+            StateError: the database cannot be used.
+        """
+        if scope == self._settings.config.scope:
+            return self._own
+        built_at, renderer = self._others.get(scope, (-math.inf, self._own))
+        if self._monotonic() - built_at >= _CONTEXT_SECONDS:
+            published = self._cluster.context(scope)
+            if published is not None:
+                renderer = build_renderer(self._settings, self._name, self._section, self._context(published))
+            self._others[scope] = (self._monotonic(), renderer)
+        return renderer
+
+    def _context(self, published: Mapping[str, Any]) -> RenderContext:
+        """The context of another home, with the templates of this one."""
+        own = render_context(self._settings)
+        links = {key: str(published["links"].get(key, "")) for key in own.links.keys() | published["links"].keys()}
+        zones = {address: ZoneInfo(zone) for address, zone in published["timezones"].items()}
+        return RenderContext(str(published["owner"]), links, own.templates, zones)
 
 
 def sign_in_expirations(settings: Settings) -> dict[str, float]:

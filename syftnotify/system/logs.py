@@ -82,13 +82,15 @@ class _LogFile(RotatingFileHandler):
         return file
 
 
-def configure(path: Path, *, level: str = "info", echo: TextIO | None = None) -> None:
-    """Send the log records of this process to `path`, and to `echo` if given; replaces earlier handlers."""
+def configure(path: Path | None, *, level: str = "info", echo: TextIO | None = None) -> None:
+    """Send the log records of this process to `path` and to `echo`, if given; replaces earlier handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = [_LogFile(path, maxBytes=MAX_BYTES, backupCount=BACKUP_COUNT, encoding="utf-8")]
+    handlers: list[logging.Handler] = []
+    if path is not None:
+        handlers.append(_LogFile(path, maxBytes=MAX_BYTES, backupCount=BACKUP_COUNT, encoding="utf-8"))
     if echo is not None:
         handlers.append(logging.StreamHandler(echo))
     for handler in handlers:

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from syftnotify.core.errors import StateError
+from syftnotify.core.outbox import OutboxStore
 from syftnotify.runtime.container import App
 from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -98,8 +99,9 @@ class Cursor(sqlite3.Cursor):
         return super().executemany(statement, *values)
 
 
-def inject(outbox: SqliteOutbox, plan: Plan) -> None:
+def inject(outbox: OutboxStore, plan: Plan) -> None:
     """Let every connection of the outbox from now on fail as planned."""
+    assert isinstance(outbox, SqliteOutbox)
     outbox._file._engine.dispose()
 
     def connect(_dialect: Any, _record: Any, arguments: list[Any], more: dict[str, Any]) -> sqlite3.Connection:

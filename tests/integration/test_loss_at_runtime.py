@@ -12,6 +12,7 @@ from syftnotify.core.errors import LockLostError, StateError
 from syftnotify.runtime.container import App
 from syftnotify.runtime.worker import Worker
 from syftnotify.services.settings import load
+from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
@@ -46,6 +47,7 @@ def test_outbox_damaged_while_in_use_is_repaired_by_the_next_scan(box: Box, tree
     """X02"""
     tree.submit("before")
     scan(box, app)
+    assert isinstance(app.outbox, SqliteOutbox)
     app.outbox._file._engine.dispose()
     content = bytearray(box.home.outbox.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)

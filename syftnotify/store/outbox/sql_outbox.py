@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from syftnotify.core.cluster import Cluster
 from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.inbox import InboxEntry, entry_of
 from syftnotify.core.models import INBOX, MAIL, Event, Notification
-from syftnotify.core.outbox import SharedTransports
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING
@@ -37,8 +37,6 @@ _INSERT_NOTIFICATIONS = CompiledStatement(insert_new(NOTIFICATIONS))
 class SqlOutbox:
     """The tables of one home, and what is written to several of them at once."""
 
-    shared: SharedTransports | None = None
-
     def __init__(self, database: Database, alert_rules: AlertRuleStore, inbox: Inbox) -> None:
         self._database = database
         self.events = EventLog(database)
@@ -54,6 +52,10 @@ class SqlOutbox:
         self.inbox = inbox
         self.tokens = TokenStore(database)
         self.idempotency = IdempotencyKeys(database)
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return None
 
     def enqueue(
         self,

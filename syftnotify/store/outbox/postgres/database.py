@@ -46,9 +46,13 @@ class PostgresDatabase:
             connection was lost during its commit.
     """
 
-    def __init__(self, url: str, scope: str) -> None:
-        """`url` is that of SQLAlchemy: `postgresql+psycopg://...`. Nothing is connected yet."""
+    def __init__(self, url: str, scope: str, *, discards_changes: bool = False) -> None:
+        """`url` is that of SQLAlchemy: `postgresql+psycopg://...`. Nothing is connected yet.
+
+        `discards_changes` rolls every transaction back.
+        """
         self.scope = scope
+        self._discards_changes = discards_changes
         self._url = sa.make_url(url)
         self._local = threading.local()  # `connection`: the transaction of a batch in this thread
         self._deadlines = _Deadlines()
@@ -100,8 +104,10 @@ class PostgresDatabase:
             driver = connection.connection.driver_connection
             with self.watching(driver):
                 try:
-                    with connection.begin():
+                    with connection.begin() as transaction:
                         yield connection
+                        if self._discards_changes:
+                            transaction.rollback()
                 except (sa.exc.DBAPIError, psycopg.Error) as error:
                     if _sqlstate(error) in _FATAL_STATES:
                         connection.invalidate()

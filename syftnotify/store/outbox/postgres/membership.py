@@ -8,12 +8,14 @@ database, whatever the clocks of the machines say.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import select
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +23,11 @@ from typing import Any
 import psycopg
 
 from syftnotify import __version__
+from syftnotify.core.cluster import Channel, WorkerMode, WorkerRecord
 from syftnotify.core.errors import StateError
-from syftnotify.core.workers import WorkerMode
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
+from syftnotify.store.outbox.postgres.transports import PostgresTransports
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,33 @@ _HAS_LOCK = f"UPDATE {_WORKERS} SET has_lock = true WHERE id = %(id)s"
 _RENEW = f"""
 UPDATE {_WORKERS} SET lease_until = {NOW} + %(seconds)s WHERE id = %(id)s AND ended_at IS NULL RETURNING {NOW}
 """
+# A worker becomes the leader if there is none, if the leader's time is over, or if it has ended: its lock is free then.
+_ADD_SCOPE = f"INSERT INTO {TABLES_SCHEMA}.scopes (scope, context) VALUES (%(scope)s, '') ON CONFLICT DO NOTHING"
+_LEAD = f"""
+UPDATE {TABLES_SCHEMA}.scopes s SET leader = %(worker)s, leader_until = {NOW} + %(seconds)s
+WHERE scope = %(scope)s AND (leader IS NULL OR leader = %(worker)s OR leader_until < {NOW}
+    OR NOT EXISTS (SELECT 1 FROM {_WORKERS} w WHERE w.id = s.leader AND w.ended_at IS NULL
+        AND NOT (w.has_lock AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="w.id")}))))
+RETURNING leader
+"""
+_RENEW_LEAD = f"""
+UPDATE {TABLES_SCHEMA}.scopes SET leader_until = {NOW} + %(seconds)s WHERE scope = %(scope)s AND leader = %(id)s
+"""
+_LOAD_LEDGER = f"SELECT ledger FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
+_SAVE_LEDGER = f"""
+UPDATE {TABLES_SCHEMA}.scopes SET ledger = %(content)s WHERE scope = %(scope)s AND leader = %(worker)s RETURNING leader
+"""
+_PUBLISH = f"""
+INSERT INTO {TABLES_SCHEMA}.scopes (scope, context) VALUES (%(scope)s, %(context)s)
+ON CONFLICT (scope) DO UPDATE SET context = excluded.context
+"""
+_CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
+_ALIVE = f"""
+SELECT w.id, w.scope, w.host, w.pid, w.mode, w.version, w.started_at, w.lease_until - %(seconds)s,
+    coalesce(s.leader = w.id AND s.leader_until > {NOW}, false)
+FROM {_WORKERS} w LEFT JOIN {TABLES_SCHEMA}.scopes s ON s.scope = w.scope
+WHERE w.ended_at IS NULL AND w.lease_until > {NOW} ORDER BY w.id
+"""
 _END = f"UPDATE {_WORKERS} SET ended_at = {NOW} WHERE id = %(id)s AND ended_at IS NULL"
 _END_DEAD = f"""
 UPDATE {_WORKERS} SET ended_at = {NOW}
@@ -68,13 +98,16 @@ RETURNING id, host, pid
 
 
 class Membership:
-    """One process among the workers of a database.
+    """One process among the workers of a database; implements `core.cluster.Cluster`.
 
     A thread with a connection of its own renews the lease, receives the notifications of other workers and sends those
     of this one. While the database cannot be reached, it connects again and again.
     """
 
-    def __init__(self, database: PostgresDatabase, *, lease: Lease | None = None) -> None:
+    def __init__(
+        self, database: PostgresDatabase, transports: PostgresTransports, *, lease: Lease | None = None
+    ) -> None:
+        self.transports = transports
         self._database = database
         self._lease = lease or Lease()
         self._lock = threading.Lock()
@@ -86,8 +119,9 @@ class Membership:
         os.set_blocking(self._waker, False)
         os.set_blocking(self._wakes, False)
         self._connected_at: float | None = None  # on the monotonic clock; None: there is no connection
-        self._announced: set[str] = set()  # channels that wait for a NOTIFY
-        self._listeners: dict[str, list[Callable[[], None]]] = {}  # by channel
+        self._announced: set[Channel] = set()  # channels that wait for a NOTIFY
+        self._listeners: dict[Channel, list[Callable[[], None]]] = {}
+        self._leads_seconds = 0.0  # for how long this worker leads after each renewal; 0.0: it does not
         self._offset: float | None = None  # the clock of the database minus the monotonic clock
 
     @property
@@ -100,11 +134,7 @@ class Membership:
         return time.time() if self._offset is None else time.monotonic() + self._offset
 
     def join(self, mode: WorkerMode | None = None) -> int:
-        """Become a worker of the database, unless this process is one; returns its id.
-
-        Raises:
-            StateError: the database cannot be used.
-        """
+        """Become a worker of the database, unless this process is one; returns its number."""
         with self._lock:
             self._mode = mode or self._mode
             if not self._id:
@@ -149,13 +179,50 @@ class Membership:
             )
         return len(dead)
 
-    def announce(self, channel: str) -> None:
-        """Wake the listeners of `channel` in all processes soon; several calls may become one notification."""
-        self._announced.add(channel)
-        self._wake()
+    def workers(self) -> list[WorkerRecord]:
+        with self._database.reading() as connection:
+            rows = connection.exec_driver_sql(_ALIVE, {"seconds": self._lease.seconds})
+            return [WorkerRecord(*tuple(row)) for row in rows]
 
-    def listen(self, channel: str, listener: Callable[[], None]) -> None:
-        """Call `listener` in the thread of this object when some process announces `channel`. Only before `join`."""
+    def lead(self, seconds: float) -> bool:
+        values = {"worker": self.join(), "scope": self._database.scope, "seconds": seconds}
+        with self._database.writing() as connection:
+            connection.exec_driver_sql(_ADD_SCOPE, values)
+            leads = connection.exec_driver_sql(_LEAD, values).first() is not None
+        self._leads_seconds = seconds if leads else 0.0
+        return leads
+
+    def load_ledger(self) -> bytes | None:
+        with self._database.reading() as connection:
+            stored = connection.exec_driver_sql(_LOAD_LEDGER, {"scope": self._database.scope}).scalar()
+        return None if stored is None else zlib.decompress(stored)
+
+    def save_ledger(self, content: bytes) -> bool:
+        values = {
+            "scope": self._database.scope,
+            "worker": self._id,
+            "content": zlib.compress(content, level=1),
+        }
+        with self._database.writing() as connection:
+            return connection.exec_driver_sql(_SAVE_LEDGER, values).first() is not None
+
+    def publish(self, context: Mapping[str, Any]) -> None:
+        values = {"scope": self._database.scope, "context": json.dumps(dict(context))}
+        with self._database.writing() as connection:
+            connection.exec_driver_sql(_PUBLISH, values)
+
+    def context(self, scope: str) -> Mapping[str, Any] | None:
+        with self._database.reading() as connection:
+            stored = connection.exec_driver_sql(_CONTEXT, {"scope": scope}).scalar()
+        found = json.loads(stored) if stored else None
+        return found if isinstance(found, dict) else None
+
+    def announce(self, channel: Channel) -> None:
+        if self._thread is not None:
+            self._announced.add(channel)
+            self._wake()
+
+    def listen(self, channel: Channel, listener: Callable[[], None]) -> None:
         self._listeners.setdefault(channel, []).append(listener)
 
     def close(self) -> None:
@@ -213,7 +280,7 @@ class Membership:
                 locked = self._id
                 if self._execute(connection, _LOCK, {"id": locked})[0]:
                     self._execute(connection, _HAS_LOCK, {"id": locked})
-            if time.monotonic() - renewed >= self._lease.renewal:
+            if time.monotonic() - renewed >= self._renewal:
                 renewed = time.monotonic()
                 self._renew(connection)
             if self._announced and time.monotonic() - announced >= _COALESCE_SECONDS:
@@ -221,13 +288,21 @@ class Membership:
                 channels, self._announced = self._announced, set()
                 for channel in channels:
                     self._execute(connection, f"NOTIFY {channel}", {})
-            seconds = max(0.0, renewed + self._lease.renewal - time.monotonic())
+            seconds = max(0.0, renewed + self._renewal - time.monotonic())
             self._wait(connection, min(seconds, _COALESCE_SECONDS) if self._announced else seconds)
-            self._call_listeners({note.channel for note in connection.notifies(timeout=0)})
+            self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
+
+    @property
+    def _renewal(self) -> float:
+        """Seconds between two renewals."""
+        return min(self._lease.renewal, self._leads_seconds / 4 or self._lease.renewal)
 
     def _renew(self, connection: psycopg.Connection[Any]) -> None:
         worker, asked = self._id, time.monotonic()
         found = self._execute(connection, _RENEW, {"id": worker, "seconds": self._lease.seconds})
+        if found is not None and self._leads_seconds:
+            values = {"id": worker, "scope": self._database.scope, "seconds": self._leads_seconds}
+            self._execute(connection, _RENEW_LEAD, values)
         if found is None:
             if worker:
                 self.leave(worker)
@@ -248,7 +323,7 @@ class Membership:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._waker, 4096)
 
-    def _call_listeners(self, channels: Iterable[str]) -> None:
+    def _call_listeners(self, channels: Iterable[Channel]) -> None:
         for channel in channels:
             for listener in self._listeners.get(channel, ()):
                 listener()

@@ -125,7 +125,7 @@ WORKERS = sa.Table(
     sa.Column(SCOPE, _TEXT, nullable=False),
     sa.Column("host", _TEXT, nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
-    sa.Column("mode", _TEXT, nullable=False),  # `core.workers.WorkerMode`
+    sa.Column("mode", _TEXT, nullable=False),  # `core.cluster.WorkerMode`
     sa.Column("version", _TEXT, nullable=False),
     sa.Column("started_at", sa.Float, nullable=False),
     sa.Column("lease_until", sa.Float, nullable=False),  # on the clock of the database
@@ -139,8 +139,7 @@ SCOPES = sa.Table(
     sa.Column("context", _TEXT, nullable=False),  # JSON: what other workers need to render its messages
     sa.Column("leader", sa.BigInteger),  # `workers.id` of the worker that scans
     sa.Column("leader_until", sa.Float),  # unless it is renewed
-    sa.Column("ledger", sa.LargeBinary),  # the ledger of the leader
-    sa.Column("ledger_version", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("ledger", sa.LargeBinary),  # that of the leader, compressed by zlib
 )
 TRANSPORTS = sa.Table(
     "transports",

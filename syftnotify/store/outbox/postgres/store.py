@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+from syftnotify.core.cluster import Channel
+from syftnotify.core.emitted_jobs import EmittedJobChanges
+from syftnotify.core.errors import StateError
+from syftnotify.core.models import INBOX, Event, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
@@ -17,19 +23,35 @@ from syftnotify.system.paths import Home
 class PostgresOutbox(SqlOutbox):
     """Implements `core.outbox.OutboxStore` in a PostgreSQL database, for one of the homes that share it."""
 
-    def __init__(self, url: str, scope: str, home: Home, *, lease: Lease | None = None) -> None:
-        """`scope` is the name of the home in the database; `home` has the key that encrypts targets of alert rules.
+    def __init__(
+        self, url: str, scope: str, home: Home, *, discards_changes: bool = False, lease: Lease | None = None
+    ) -> None:
+        """Open a database, and create its tables if there are none.
+
+        Args:
+            url: as SQLAlchemy writes it, `postgresql+psycopg://...`.
+            scope: the name of the home in the database.
+            home: has the key that encrypts the targets of alert rules.
+            discards_changes: every transaction is rolled back, for a dry run.
+            lease: for how long a worker counts as alive; None: the default.
 
         Raises:
             StateError: the database cannot be reached, or is one of another version.
         """
-        database = PostgresDatabase(url, scope)
+        database = PostgresDatabase(url, scope, discards_changes=discards_changes)
         super().__init__(database, AlertRuleStore(database, AlertTargets(home)), PostgresInbox(database))
-        prepare(database)
-        self.membership = Membership(database, lease=lease)
-        self.queue = PostgresQueue(database, self.events, self.membership)
-        self.shared = PostgresTransports(database)
+        self._members = Membership(database, PostgresTransports(database), lease=lease)
+        self.queue = PostgresQueue(database, self.events, self._members)
         self._postgres = database
+        try:
+            prepare(database)
+        except StateError:
+            self.close()  # no caller gets this object to close it
+            raise
+
+    @property
+    def cluster(self) -> Membership:
+        return self._members
 
     @property
     def corruption(self) -> str:
@@ -41,6 +63,22 @@ class PostgresOutbox(SqlOutbox):
     def reopen_if_replaced(self) -> bool:
         return False
 
+    def enqueue(
+        self,
+        events: Sequence[Event],
+        notifications: Sequence[Notification],
+        now: float,
+        *,
+        jobs: EmittedJobChanges | None = None,
+        uncertain: Collection[str] = (),
+        newcomers: Collection[str] = (),
+    ) -> None:
+        super().enqueue(events, notifications, now, jobs=jobs, uncertain=uncertain, newcomers=newcomers)
+        if notifications:
+            self._members.announce(Channel.QUEUE)
+        if any(item.medium == INBOX for item in notifications):
+            self._members.announce(Channel.INBOX)
+
     def close(self) -> None:
-        self.membership.close()
+        self._members.close()
         self._postgres.close()

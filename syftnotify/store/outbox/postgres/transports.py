@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from syftnotify.core.cluster import TransportPause
 from syftnotify.core.errors import Failure
-from syftnotify.core.outbox import TransportPause
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
 
@@ -38,7 +38,7 @@ _PAUSES = f"SELECT name, paused_until, pause_reason, pause_failure FROM {_TRANSP
 
 
 class PostgresTransports:
-    """Implements `core.outbox.SharedTransports`."""
+    """Implements `core.cluster.SharedTransports`."""
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database

@@ -1,0 +1,119 @@
+"""The workers that share an outbox, and what they share beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from syftnotify.core.errors import Failure
+
+
+class WorkerMode(StrEnum):
+    """What a process does. The values are stored."""
+
+    FULL = "scan and deliver"
+    SCAN = "scan only"
+    DELIVER = "deliver only"
+    SERVE = "serve"
+
+
+class Channel(StrEnum):
+    """What processes tell each other. The values are names of channels in PostgreSQL."""
+
+    QUEUE = "syftnotify_queue"  # something may be delivered
+    INBOX = "syftnotify_inbox"  # something was stored in an inbox
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A process that counts as alive. Times in seconds since 1970, on the clock of the database."""
+
+    id: int
+    scope: str
+    host: str
+    pid: int
+    mode: str  # a `WorkerMode`, or one of a newer version
+    version: str
+    started_at: float
+    renewed_at: float
+    is_leader: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransportPause:
+    """A pause that one worker has begun and all keep."""
+
+    until: float  # seconds since 1970; then one worker sends one message, which shows whether the pause ends
+    reason: str
+    failure: Failure
+
+
+class SharedTransports(Protocol):
+    """The rate limit and the pause of each transport, by its name."""
+
+    def take_permits(self, transport: str, rate: float, burst: int, wanted: int) -> tuple[int, float]:
+        """Count messages against the rate limit of `rate` per second, with at most `burst` at once.
+
+        Returns how many of the `wanted` ones may be sent now, and the seconds until the next one may be.
+        """
+
+    def return_permits(self, transport: str, rate: float, count: int) -> None:
+        """These permits were not used."""
+
+    def pause(self, transport: str, pause: TransportPause) -> None:
+        """Begin or prolong a pause: no worker claims anything of the transport until it ends."""
+
+    def end_pause(self, transport: str) -> None:
+        """A message was sent, or a check succeeded."""
+
+    def pauses(self) -> Mapping[str, TransportPause]:
+        """The pauses by transport, also those that have ended and whose first message was not sent yet."""
+
+
+class Cluster(Protocol):
+    """The workers of one outbox. Each method raises `StateError` if the database cannot be used.
+
+    A home is known by its scope: the same data owner in the same role, on whichever machine. Of the workers of a scope,
+    one leads: it scans the tree.
+    """
+
+    @property
+    def transports(self) -> SharedTransports: ...
+
+    def time(self) -> float:
+        """Seconds since 1970 on the clock of the database, which all workers use."""
+
+    def join(self, mode: WorkerMode) -> int:
+        """Become a worker, whose lease this process renews until the outbox is closed; returns its number."""
+
+    def workers(self) -> list[WorkerRecord]:
+        """The processes that count as alive, of all scopes, the oldest first."""
+
+    def lead(self, seconds: float) -> bool:
+        """Whether this worker leads its scope; it becomes the leader if there is none.
+
+        It leads until `seconds` after the last call, and while this process renews its lease.
+        """
+
+    def load_ledger(self) -> bytes | None:
+        """The ledger that the last leader of the scope has saved; None: there is none."""
+
+    def save_ledger(self, content: bytes) -> bool:
+        """Save the ledger of the scope for the next leader; returns False if this worker does not lead any more."""
+
+    def publish(self, context: Mapping[str, Any]) -> None:
+        """Publish what other workers need to render the messages of this scope: a JSON object."""
+
+    def context(self, scope: str) -> Mapping[str, Any] | None:
+        """What was published for `scope`."""
+
+    def listen(self, channel: Channel, listener: Callable[[], None]) -> None:
+        """Call `listener`, in another thread, after some process announced `channel`. Only before `join`.
+
+        Announcements may be lost, for example while the connection is: a listener also looks from time to time.
+        """
+
+    def announce(self, channel: Channel) -> None:
+        """Wake the listeners of `channel` in all processes; several calls in a short time may wake them once."""

@@ -1,0 +1,76 @@
+"""What a worker does because others share its outbox."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.text import plural
+from syftnotify.runtime.container import App
+from syftnotify.runtime.leadership import Leadership
+
+log = logging.getLogger(__name__)
+
+RECOVERY_SECONDS = 10.0  # between two searches for dead workers
+
+
+class ClusterMember:
+    """The share of one worker in the work of all. The only worker of an outbox leads, and has nothing else to do."""
+
+    def __init__(self, app: App, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._monotonic = monotonic
+        self._recovered_at = monotonic()
+        self._leadership: Leadership | None = None
+        if app.outbox.cluster is not None:
+            interval = float(app.settings.config.notify.interval)
+            self._leadership = Leadership(app.outbox.cluster, app.settings.home.state, interval)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker scans the tree."""
+        return self._leadership is None or self._leadership.is_held
+
+    @property
+    def role(self) -> str:
+        """For the status; empty if there are no others."""
+        if self._leadership is None:
+            return ""
+        return "leader" if self.leads else "standby"
+
+    def begin_scan(self) -> bool:
+        """Find out whether this worker leads; returns whether it does so from now on, and must scan everything.
+
+        Raises:
+            StateError: the outbox cannot be used.
+        """
+        if self._leadership is None or not self._leadership.acquire():
+            return False
+        self._app.pipeline.reset()
+        return True
+
+    def save_ledger(self, *, is_last: bool = False) -> None:
+        """Save the ledger for the next leader, now and then. Raises: StateError."""
+        if self._leadership is not None:
+            self._leadership.save(is_last=is_last)
+
+    def seconds_until_recovery(self) -> float:
+        """Seconds until `recover` has something to do; infinite if there are no others."""
+        if self._leadership is None:
+            return math.inf
+        return max(0.0, self._recovered_at + RECOVERY_SECONDS - self._monotonic())
+
+    def recover(self) -> None:
+        """Record as unknown what dead workers were sending. Raises: StateError."""
+        self._recovered_at = self._monotonic()
+        recover_others(self._app.outbox, self._app.clock())
+
+
+def recover_others(outbox: OutboxStore, now: float) -> None:
+    """Record as unknown what dead workers were sending. Raises: StateError."""
+    if count := outbox.queue.recover(now):
+        attempts = plural(count, "attempt")
+        log.warning("notification: %s of other workers were cut off and may have been delivered", attempts)

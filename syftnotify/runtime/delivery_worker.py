@@ -1,0 +1,87 @@
+"""A worker that delivers for all homes of a database and scans nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import closing
+
+from syftnotify.config.load import Settings
+from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.errors import ConfigError, StateError
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.runtime.cluster_member import RECOVERY_SECONDS, recover_others
+from syftnotify.runtime.container import build_dispatcher, join_cluster, transport_queue
+from syftnotify.runtime.opening import connect_outbox
+from syftnotify.transports.webhook.alert_targets import settings_of_targets
+
+log = logging.getLogger(__name__)
+
+
+class DeliveryWorker:
+    """Delivers until it is stopped. Any number of them run beside each other, also with the same home."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Deliver until `stop` is called; then finish the attempts in progress.
+
+        Raises:
+            ConfigError: no database is configured.
+            StateError: the database cannot be used.
+        """
+        require_database(self._settings, WorkerMode.DELIVER)
+        with closing(connect_outbox(self._settings)) as outbox:
+            cluster = outbox.cluster
+            assert cluster is not None  # for mypy: an outbox in a database has one
+            dispatcher = build_dispatcher(
+                self._settings,
+                outbox,
+                {**self._settings.config.transports, **settings_of_targets(outbox.alert_rules.all())},
+                clock=cluster.time,
+                monotonic=time.monotonic,
+                on_change=lambda: None,
+            )
+            join_cluster(self._settings, cluster, dispatcher, WorkerMode.DELIVER)
+            recover_others(outbox, cluster.time())
+            dispatcher.start()
+            log.info("worker started, pid %d: it delivers for all homes of the database", os.getpid())
+            try:
+                while not self._stopping.wait(RECOVERY_SECONDS):
+                    self._look_after(outbox, dispatcher)
+            finally:
+                dispatcher.stop()
+                log.info("worker stopped, pid %d", os.getpid())
+
+    def stop(self) -> None:
+        """Make `run` return soon. Safe to call from a signal handler."""
+        self._stopping.set()
+
+    def _look_after(self, outbox: OutboxStore, dispatcher: Dispatcher) -> None:
+        """Recover what dead workers were sending, and add queues for the targets of new alert rules."""
+        try:
+            assert outbox.cluster is not None  # for mypy
+            recover_others(outbox, outbox.cluster.time())
+            targets = settings_of_targets(outbox.alert_rules.all())
+            for name in targets.keys() - dispatcher.queues.keys():
+                dispatcher.add(transport_queue(self._settings, outbox, name, targets[name], outbox.cluster.time))
+        except StateError as error:
+            log.error("%s", error)
+        dispatcher.wake()
+        if not dispatcher.is_alive:
+            log.error("the dispatcher thread has ended; starting it again")
+            dispatcher.start()
+
+
+def require_database(settings: Settings, mode: WorkerMode) -> None:
+    """Raises: ConfigError, this mode of a worker needs a database that several workers share."""
+    if settings.config.database is None:
+        raise ConfigError(
+            f"a worker can {mode.value} only if several workers share a database",
+            hint=f"set `database` in {settings.home.config}, or run `notify run` without the option",
+        )

@@ -1,0 +1,146 @@
+"""X12: claims of several workers, and what becomes of those of a worker that is dead or does not respond."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+import pytest
+
+from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.models import Event
+from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from tests.integration.postgres.conftest import OpenWorker
+from tests.outbox_helpers import claim_next, enqueue, fail, submitted
+from tests.support import OWNER, tally, wait_until
+
+OTHER = "other@datasite.example"
+
+
+def hang(outbox: PostgresOutbox) -> None:
+    """Let a worker stop renewing its lease, as one does whose process is stopped; its connections stay open."""
+    outbox.cluster._renew = lambda connection: None  # type: ignore[method-assign]
+
+
+def recover(outbox: PostgresOutbox) -> int:
+    """What a worker recovers once it has been connected for long enough to decide."""
+    found: list[int] = []
+
+    def has_recovered() -> bool:
+        found.append(outbox.queue.recover(200.0))
+        return found[-1] > 0
+
+    wait_until(has_recovered)
+    return found[-1]
+
+
+def test_workers_claim_each_message_once(open_worker: OpenWorker) -> None:
+    """X12: also in batches, and from the backlogs of two homes."""
+    workers = [open_worker(scope) for scope in (OWNER, OTHER, OWNER)]
+    for outbox in workers[:2]:
+        enqueue(outbox, *(submitted(str(number)) for number in range(100)))
+    claimed: list[int] = []
+
+    def work(outbox: PostgresOutbox) -> None:
+        while messages := outbox.queue.claim("box", 100.0, worker_id="me", limit=7):
+            claimed.extend(item.attempt for message in messages for item in message)
+            with outbox.queue.batch():
+                for message in messages:
+                    outbox.queue.mark_sent(message, 101.0)
+
+    threads = [threading.Thread(target=work, args=(outbox,)) for outbox in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(claimed) == len(set(claimed)) == 200
+    assert [outbox.history.counts().sent for outbox in workers] == [100, 100, 100]
+    assert len(workers[0].history.notifications()) == 100  # of its own home
+
+
+def test_conversation_is_kept_in_order_by_several_workers(open_worker: OpenWorker) -> None:
+    """X12"""
+    first, second = open_worker(), open_worker()
+    enqueue(first, submitted(), Event(submitted().kind, "job/a", "T2"))
+
+    claimed = claim_next(first)
+    assert claim_next(second) == []
+    fail(first, claimed, retry_at=300.0)
+    assert claim_next(second, 299.0) == []
+    assert [item.event.occurrence for item in claim_next(second, 300.0)] == ["T1"]
+
+
+def test_outcome_of_a_worker_that_stopped_is_recovered_at_once(open_worker: OpenWorker) -> None:
+    first, second = open_worker(), open_worker()
+    enqueue(first, submitted())
+    claim_next(first)
+    assert second.queue.recover(200.0) == 0
+    first.close()
+
+    assert second.queue.recover(200.0) == 1
+    assert second.history.counts() == tally(waiting=1, unknown=1)
+
+
+def test_worker_that_hangs_is_fenced(open_worker: OpenWorker, caplog: pytest.LogCaptureFixture) -> None:
+    """X12: another one sends its message again; its own late outcome changes nothing, and it claims as a new worker."""
+    zombie, other = open_worker(), open_worker()
+    enqueue(zombie, submitted(), submitted("b"))
+    late = claim_next(zombie)
+    number = zombie.cluster.id
+    hang(zombie)
+    other.cluster.join(WorkerMode.DELIVER)
+
+    assert recover(other) == 1
+    (again,) = claim_next(other, 200.0)
+    assert (again.id, again.is_repeated) == (late[0].id, True)
+    with caplog.at_level(logging.WARNING):
+        zombie.queue.mark_sent(late, 201.0)
+    assert "is not recorded, because this worker did not respond" in caplog.text
+    assert other.history.counts() == tally(waiting=2, unknown=1)
+    other.queue.mark_sent([again], 202.0)
+    assert other.history.counts() == tally(waiting=1, sent=1, unknown=1)
+
+    assert claim_next(zombie, 203.0) == []  # it learns that it counts as dead
+    assert [item.event.entity for item in claim_next(zombie, 203.0)] == ["job/b"]
+    assert zombie.cluster.id != number
+
+
+def test_outcome_that_is_recorded_twice_counts_once(open_worker: OpenWorker, caplog: pytest.LogCaptureFixture) -> None:
+    """X12: the commit may have succeeded although its confirmation was lost."""
+    outbox = open_worker()
+    enqueue(outbox, submitted())
+    claimed = claim_next(outbox)
+    outbox.queue.mark_sent(claimed, 101.0)
+    outbox.queue.mark_sent(claimed, 101.0)
+
+    assert outbox.history.counts() == tally(sent=1)
+    assert caplog.text == ""
+
+
+def test_outcome_reaches_the_worker_of_the_tree(open_worker: OpenWorker) -> None:
+    """X12: whichever worker sends, the home of the event learns that it is finished."""
+    scanner, other_home, sender = open_worker(OWNER), open_worker(OTHER), open_worker("relay@datasite.example")
+    enqueue(scanner, submitted())
+    enqueue(other_home, submitted())
+    assert scanner.events.pop_dirty() == other_home.events.pop_dirty() == {submitted().key}
+
+    for message in sender.queue.claim("box", 100.0, worker_id="sender", limit=1):
+        sender.queue.mark_sent(message, 101.0)
+    finished = {outbox: outbox.events.pop_dirty() for outbox in (scanner, other_home)}
+    assert sorted(map(len, finished.values())) == [0, 1]
+    unfinished = [outbox.events.with_unfinished([submitted().key]) for outbox in (scanner, other_home)]
+    assert Counter(map(len, unfinished)) == {0: 1, 1: 1}
+
+
+def test_workers_are_listed_with_their_homes(open_worker: OpenWorker) -> None:
+    first, second = open_worker(), open_worker(OTHER)
+    first.cluster.join(WorkerMode.FULL)
+    second.cluster.join(WorkerMode.DELIVER)
+    assert first.cluster.lead(60.0)
+
+    shown = [(worker.scope, worker.mode, worker.is_leader) for worker in second.cluster.workers()]
+    assert shown == [(OWNER, "scan and deliver", True), (OTHER, "deliver only", False)]
+    first.close()
+    assert [worker.scope for worker in second.cluster.workers()] == [OTHER]
