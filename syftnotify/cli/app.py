@@ -9,6 +9,7 @@ import typer
 from syftnotify import __version__
 from syftnotify.cli.alerts import alerts_app
 from syftnotify.cli.console import flush_output, print_error, print_line, use_safe_streams
+from syftnotify.cli.db import db_app
 from syftnotify.cli.dead_letters import dead_letters, resend
 from syftnotify.cli.demo import demo
 from syftnotify.cli.doctor import doctor
@@ -79,6 +80,7 @@ for _group, _commands in _COMMANDS.items():
 app.command("dead", hidden=True)(dead_letters)
 app.command("test", rich_help_panel=SET_UP)(send_test_message)
 app.add_typer(secret_app, rich_help_panel=SET_UP)
+app.add_typer(db_app, rich_help_panel=SET_UP)
 app.add_typer(alerts_app, rich_help_panel=NOTIFICATIONS)
 app.add_typer(silence_app, rich_help_panel=NOTIFICATIONS)
 app.add_typer(token_app, rich_help_panel=INTEGRATIONS)

@@ -93,6 +93,7 @@ TimeoutOption = Annotated[
 ]
 SinceOption = Annotated[str | None, typer.Option(help="Only of events since: 2h, 3d, 2026-01-15.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of this machine's timezone.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 JsonListOption = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 
 

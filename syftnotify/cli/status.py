@@ -1,12 +1,12 @@
 """`notify status`: print the status of the worker."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from syftnotify.cli.console import print_json, print_labeled, print_line, print_warning, print_warnings
-from syftnotify.cli.options import HomeOption, resolve_home
+from syftnotify.cli.options import HomeOption, JsonOption, resolve_home
 
 if TYPE_CHECKING:
     from syftnotify.services.status import HomeStatus
@@ -18,7 +18,7 @@ _RECENT_SECONDS = 3600  # after this time, a scan is shown with its time instead
 
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Show worker status. Exit code 0: running, 3: not running, 4: unhealthy."""

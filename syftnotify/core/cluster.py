@@ -42,6 +42,25 @@ class WorkerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """A database and its server, as of now."""
+
+    name: str  # its address without password
+    server_version: str
+    server_number: int  # 150004 is 15.4
+    is_standby: bool
+    is_pooled: bool  # a pooler is between this process and the server
+    schema_version: int  # of the tables; 0: there are none
+    needed_version: int
+    size: int  # bytes
+    clock_difference: float  # this machine's minus the server's, in seconds
+    connections: int
+    max_connections: int
+    oldest_transaction: float  # seconds since it began
+    can_write: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TransportPause:
     """A pause that one worker has begun and all keep."""
 

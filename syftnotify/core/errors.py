@@ -78,6 +78,10 @@ class StateError(NotifyError):
     """The ledger or the outbox cannot be read or written."""
 
 
+class NoTablesError(StateError):
+    """The database has no tables of this program yet."""
+
+
 class NoLocksError(StateError):
     """The file system does not support locks, so two workers could run at once. A restart does not help."""
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from syftnotify.config.load import Settings
-from syftnotify.core.errors import NotifyError
+from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.core.errors import NoTablesError, NotifyError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.doctor.access import StateAccess
 from syftnotify.services.settings import shared_database
@@ -17,10 +18,11 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system.paths import Home
 
 
-def connect_outbox(settings: Settings, *, discards_changes: bool = False) -> OutboxStore:
-    """The outbox of a worker with these settings, created if there is none. The caller closes it.
+def connect_outbox(settings: Settings, *, creates: bool = True, discards_changes: bool = False) -> OutboxStore:
+    """The outbox of a worker with these settings. The caller closes it.
 
-    `discards_changes`: nothing is stored in a PostgreSQL database; a dry run copies the file instead.
+    `creates` it if there is none. `discards_changes`: nothing is stored in a PostgreSQL database; of a file, a dry run
+    uses a copy.
 
     Raises:
         StateError: it cannot be used. A damaged file is moved away and replaced.
@@ -29,13 +31,22 @@ def connect_outbox(settings: Settings, *, discards_changes: bool = False) -> Out
     database = settings.config.database
     if database is None:
         return SqliteOutbox(settings.home.outbox)
-    if importlib.util.find_spec("psycopg") is None:
-        raise NotifyError("`database` needs more packages", hint="run `pip install 'syftnotify[postgres]'`")
+    check_packages()
     from syftnotify.store.outbox.postgres.store import PostgresOutbox
 
     return PostgresOutbox(
-        database.get_secret_value(), settings.config.scope, settings.home, discards_changes=discards_changes
+        database.get_secret_value(),
+        settings.config.scope,
+        settings.home,
+        creates=creates,
+        discards_changes=discards_changes,
     )
+
+
+def check_packages() -> None:
+    """Raises: NotifyError, the packages for PostgreSQL are not installed."""
+    if importlib.util.find_spec("psycopg") is None:
+        raise NotifyError("`database` needs more packages", hint="run `pip install 'syftnotify[postgres]'`")
 
 
 @contextmanager
@@ -48,7 +59,12 @@ def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
     """
     settings = shared_database(home)
     if settings is not None:
-        with closing(connect_outbox(settings)) as shared:
+        try:
+            shared = connect_outbox(settings, creates=False)
+        except NoTablesError:
+            yield None
+            return
+        with closing(shared):
             yield shared
     elif not home.outbox.exists():
         yield None
@@ -79,4 +95,14 @@ def read_ledger(home: Home) -> Ledger | None:
 
 def state_access(home: Home) -> StateAccess:
     """The access of the checks of `notify doctor` to ledger and outbox."""
-    return StateAccess(lambda: find_corruption(home.state), lambda: open_outbox(home))
+    return StateAccess(lambda: find_corruption(home.state), lambda: _facts(home), lambda: open_outbox(home))
+
+
+def _facts(home: Home) -> DatabaseFacts | None:
+    settings = shared_database(home)
+    if settings is None or settings.config.database is None:
+        return None
+    check_packages()
+    from syftnotify.store.outbox.postgres.inspection import inspect
+
+    return inspect(settings.config.database.get_secret_value())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from syftnotify.core.cluster import DatabaseFacts
 from syftnotify.core.outbox import OutboxStore
 
 
@@ -18,4 +19,5 @@ class StateAccess:
     """Read access to the ledger and the outbox of a home. Nothing is repaired."""
 
     ledger_problem: Callable[[], str]  # returns why the ledger cannot be used; empty if it can
+    database_facts: Callable[[], DatabaseFacts | None]  # returns None if the outbox is a file
     open_outbox: Callable[[], AbstractContextManager[OutboxStore | None]]  # yields None before the first start

@@ -9,6 +9,7 @@ from functools import cache
 from syftnotify.config.load import Settings
 from syftnotify.core.errors import NotifyError
 from syftnotify.services.doctor.access import StateAccess
+from syftnotify.services.doctor.database import check_database
 from syftnotify.services.doctor.findings import Finding, Level
 from syftnotify.services.doctor.home import check_access, check_folder, check_settings, check_templates
 from syftnotify.services.doctor.machine import check_clock, check_disk, check_syft_bg, check_watch_limit
@@ -44,6 +45,7 @@ def run_checks(home: Home, state: StateAccess, *, clock: Callable[[], float] = t
     yield from check_disk(home)
     yield from check_locks(home, clock)
     yield from check_ledger(home, state)
+    yield from check_database(state)
     yield from check_outbox(home, settings, state, clock)
     if settings is not None:
         yield from check_watch_limit(settings)

@@ -56,7 +56,8 @@ def check_outbox(
     home: Home, settings: Settings | None, state: StateAccess, clock: Callable[[], float]
 ) -> Iterator[Finding]:
     """The database, the alert rules in it, dead letters, and the messages of the last day."""
-    if not home.outbox.is_file():
+    is_shared = settings is not None and settings.config.database is not None
+    if not (is_shared or home.outbox.is_file()):
         return
     try:
         with state.open_outbox() as outbox:
@@ -70,7 +71,7 @@ def check_outbox(
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
     yield from check_alert_targets(home, settings, rules)
-    yield _check_database(home, corruption, counts)
+    yield _check_database("the outbox" if is_shared else home.outbox.name, corruption, counts)
     if counts.dead or counts.held:
         text = f"{plural(counts.dead, 'dead letter')}, {counts.held} held"
         advice = "run `notify dead-letters` for the list, `notify resend --all-dead` to send them again"
@@ -79,8 +80,7 @@ def check_outbox(
         yield from check_quota(settings, sent_today)
 
 
-def _check_database(home: Home, corruption: str, counts: OutboxCounts) -> Finding:
-    name = home.outbox.name
+def _check_database(name: str, corruption: str, counts: OutboxCounts) -> Finding:
     if corruption:
         return Finding("outbox", Level.FAIL, f"{name} is damaged: {escape(corruption)}", "run `notify restart`")
     withheld = f", {counts.withheld} withheld" if counts.withheld else ""

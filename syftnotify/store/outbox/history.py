@@ -221,9 +221,10 @@ class History:
         source = NOTIFICATIONS.c.source
         query = (
             sa.select(
-                NOTIFICATIONS.c.recipient,
-                NOTIFICATIONS.c.transport,
-                NOTIFICATIONS.c.bundle,
+                # A message has one of each.
+                sa.func.min(NOTIFICATIONS.c.recipient),
+                sa.func.min(NOTIFICATIONS.c.transport),
+                sa.func.min(NOTIFICATIONS.c.bundle),
                 sa.case((sa.func.min(source) == sa.func.max(source), sa.func.min(source)), else_=""),
                 latest,
             )

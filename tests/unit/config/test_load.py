@@ -109,9 +109,9 @@ interval: 30
         "routes[0].evnts: unknown key; did you mean `events`?",
         "recipients.allow: expected a list, got 'everybody'",
         "links.job: unknown or malformed placeholder; known ones: {job}, {owner}, {submitter}, {peer}, {entity}",
-        "interval: unknown key; known keys: database, digest, do_email, extra_routes, heartbeat, links, notify, operators, "
-        "quiet_hours, recipients, reminders, retention, role, routes, secrets, serve, syftbox_root, timezones, "
-        "transports",
+        "interval: unknown key; known keys: database, digest, do_email, extra_routes, heartbeat, links, notify, "
+        "operators, quiet_hours, recipients, reminders, retention, role, routes, secrets, serve, syftbox_root, "
+        "timezones, transports",
     ]
 
 

@@ -8,6 +8,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, QUIET_HOURS_PREFIX, NotificationState
 from syftnotify.store.outbox.conditions import PENDING, SENDING, UNKNOWN
 from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
+from syftnotify.store.outbox.postgres.timeline import CURRENT_TIMELINE, RECORDED_TIMELINE
 from syftnotify.store.outbox.schema import UNSENT, WAITING, Priority
 
 _NOTIFICATIONS = f"{TABLES_SCHEMA}.notifications"
@@ -63,10 +64,12 @@ _COLUMNS = f"""
 """
 _WITH_EVENT = f"JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key"
 
-# What a claim must know first: whether this worker still counts as alive, and whether the transport is paused.
+# What a claim must know first: whether this worker still counts as alive, whether the database was restored, and
+# whether the transport is paused.
 CLAIM_STATE = f"""
 SELECT
     EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers WHERE id = %(worker)s AND ended_at IS NULL) AS is_alive,
+    {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
     (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')
         AS paused_until
 """

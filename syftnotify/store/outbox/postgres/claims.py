@@ -61,8 +61,8 @@ class Claim:
     ) -> None:
         self._connection = connection
         self._order = order
-        self._transport = transport
-        self._now = now
+        self.transport = transport
+        self.now = now
         self._common = {"transport": transport, "now": now, "resend": resend}
         self._throttle = throttle
         self._ungrouped: list[tuple[str, str]] = []  # recipient and bundle of digests that were closed
@@ -74,7 +74,7 @@ class Claim:
         """Choose at most `limit` messages, into `messages`."""
         recipients = {priority: self._recipients_in_turn(priority, limit) for priority in Priority}
         if self._throttle is not None and any(recipients.values()):
-            self._lock({f"{self._transport} {each}" for found in recipients.values() for each in found})
+            self._lock({f"{self.transport} {each}" for found in recipients.values() for each in found})
         rows = {priority: deque(self._due_rows(priority, found, limit)) for priority, found in recipients.items()}
         if self._throttle is not None:
             self._recall(self._throttle, [row for found in rows.values() for row in found])
@@ -84,13 +84,13 @@ class Claim:
                 return
             row = rows[priority].popleft()
             if self._take(row):
-                self._order.last_recipient[self._transport, priority] = row.recipient
+                self._order.last_recipient[self.transport, priority] = row.recipient
                 if priority is self._order.turns[0]:
                     self._order.turns.reverse()
 
     def _recipients_in_turn(self, priority: Priority, limit: int) -> list[str]:
         """At most `limit` recipients with due notifications of a class, from the one whose turn it is."""
-        after = self._order.last_recipient.get((self._transport, priority), "")
+        after = self._order.last_recipient.get((self.transport, priority), "")
         found = self._due_recipients(priority, after, limit)
         if after and len(found) < limit:
             found += [each for each in self._due_recipients(priority, "", limit - len(found)) if each <= after]
@@ -120,10 +120,10 @@ class Claim:
             log.error(
                 "notification %d of transport %s cannot be read (%s); it is now a dead letter",
                 row.seq,
-                self._transport,
+                self.transport,
                 reason,
             )
-            values = {"seq": row.seq, "now": self._now, "reason": f"quarantined: {reason}"}
+            values = {"seq": row.seq, "now": self.now, "reason": f"quarantined: {reason}"}
             self._execute(statements.QUARANTINE, values)
             return False
         return True
@@ -134,10 +134,10 @@ class Claim:
         recipients, sources = sorted({row.recipient for row in rows}), sorted({row.source for row in rows} - {""})
         of_sources: list[SentMessage] = []
         if source_seconds and sources:
-            self._lock(f"{self._transport} by {source}" for source in sources)
-            values = {"names": sources, "since": self._now - source_seconds, "transport": self._transport}
+            self._lock(f"{self.transport} by {source}" for source in sources)
+            values = {"names": sources, "since": self.now - source_seconds, "transport": self.transport}
             of_sources = [SentMessage(*tuple(row)) for row in self._execute(statements.COUNTED_OF_SOURCES, values)]
-        values = {"names": recipients, "since": self._now - recipient_seconds}
+        values = {"names": recipients, "since": self.now - recipient_seconds}
         to_recipients = [SentMessage(*tuple(row)) for row in self._execute(statements.COUNTED_TO_RECIPIENTS, values)]
         throttle.recall(to_recipients, of_sources)
 
@@ -154,7 +154,7 @@ class Claim:
         if self._throttle is not None and not is_exempt:
             window = self._throttle.digest_window(row.recipient, EventKind(row.kind), row.source, row.bundle)
             if window is not None and self._group(row, window):
-                is_due = window.not_before <= self._now and not row.bundle
+                is_due = window.not_before <= self.now and not row.bundle
                 return is_due and self._take_bundle(row.recipient, window.bundle)
         if row.bundle:
             return self._take_bundle(row.recipient, row.bundle)
@@ -181,7 +181,7 @@ class Claim:
             **self._common,
             "recipient": row.recipient,
             "until": window.not_before,
-            "wait": max(0.0, window.not_before - self._now),
+            "wait": max(0.0, window.not_before - self.now),
         }
         if row.bundle:  # the digest of a daily share, which is postponed as a whole
             moved = self._execute(statements.POSTPONE_BUNDLE, {**values, "bundle": row.bundle})
@@ -190,7 +190,7 @@ class Claim:
             more = {"window": window.bundle, "source": window.source, "exempt": exempt}
             moved = self._execute(statements.GROUP, {**values, **more})
         seqs = set(moved.scalars())
-        if window.not_before > self._now:
+        if window.not_before > self.now:
             self._taken |= seqs
         return len(seqs)
 
@@ -198,7 +198,7 @@ class Claim:
         self._taken.update(row.seq for row in rows)
         first = rows[0]
         if first.first_failed_at is None and first.state == PENDING:
-            self.first_waits.append(max(0.0, self._now - max(first.created_at, first.not_before)))
+            self.first_waits.append(max(0.0, self.now - max(first.created_at, first.not_before)))
         message = ClaimedMessage(rows, bundle)
         if self._throttle is not None:
             self._throttle.record(first.recipient, bundle, message.source)
@@ -214,7 +214,7 @@ class Claim:
             "scopes": [row.scope for row, _ in rows],
             "ids": [row.id for row, _ in rows],
             "bundles": [bundle for _, bundle in rows],
-            "now": self._now,
+            "now": self.now,
             "worker": worker,
             "name": name,
         }
@@ -238,8 +238,8 @@ class Claim:
             "recipients": [message.rows[0].recipient for message in self.messages],
             "bundles": [message.bundle for message in self.messages],
             "sources": [message.source for message in self.messages],
-            "transport": self._transport,
-            "now": self._now,
+            "transport": self.transport,
+            "now": self.now,
         }
         self._execute(statements.COUNT_MESSAGES, values)
 

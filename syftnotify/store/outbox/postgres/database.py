@@ -28,10 +28,12 @@ _DEADLINE_SECONDS = STATEMENT_SECONDS + 30.0
 _POOL_SIZE, _POOL_OVERFLOW, _POOL_SECONDS = 5, 15, 20.0
 # States after which the connection is closed: the server is a standby, shuts down, starts, or refuses.
 _FATAL_STATES = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "08006"})
+# By the beginning of the state, as the SQL standard has it.
 _HINTS = {
     "28": "check user and password in `database`",
     "3D": "create the database, or correct its name in `database`",
-    "42": "run `notify db migrate` as a user who may create tables",
+    "42501": "grant the user of `database` the rights on its tables, or run `notify db migrate` as their owner",
+    "42P01": "run `notify db migrate`",
     "53": "the server has no free disk, memory or connections; everything is kept and tried again",
     "25": "the server is a read-only standby; name the primary in `database`, or all servers and "
     "`target_session_attrs=read-write`",
@@ -113,6 +115,11 @@ class PostgresDatabase:
                         connection.invalidate()
                     raise
 
+    @staticmethod
+    def is_pooled(connection: sa.Connection) -> bool:
+        """Whether a pooler is between `connection` and the server."""
+        return bool(connection.connection.info.get("is_pooled"))
+
     def watching(self, connection: Any) -> contextlib.AbstractContextManager[None]:
         """A block in which `connection` is closed if the database does not respond for long."""
         return self._deadlines.watching(connection)
@@ -125,7 +132,8 @@ class PostgresDatabase:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
             cause = getattr(error, "orig", None) or error
             state = _sqlstate(error)
-            hint = _HINTS.get(state[:2], "check that the server runs and can be reached; everything is kept")
+            found = (hint for prefix, hint in _HINTS.items() if state.startswith(prefix))
+            hint = next(found, "check that the server runs and can be reached; everything is kept")
             text = " ".join(str(cause).split()) or type(cause).__name__
             raise StateError(f"{self.name} cannot be used: {text}", hint=hint) from error
 
@@ -152,7 +160,7 @@ class PostgresDatabase:
         record.info["is_pooled"] = is_pooled
 
     def _begin(self, connection: sa.Connection) -> None:
-        if connection.connection.info.get("is_pooled"):
+        if self.is_pooled(connection):
             with contextlib.closing(connection.connection.cursor()) as cursor:
                 cursor.execute(_SETTINGS, self._settings(is_local=True))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from syftnotify.core.errors import StateError
+from syftnotify.core.errors import NoTablesError, StateError
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import PROPERTIES, SCHEMA_VERSION, TABLES_SCHEMA, UPGRADES, creation, views
+from syftnotify.store.outbox.postgres.timeline import record_timeline
 
 # Held while tables are created or upgraded: several workers may start at the same moment.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('syftnotify schema', 0))"
@@ -47,14 +48,17 @@ def _status(connection: sa.Connection) -> SchemaStatus:
     return SchemaStatus(int(found[_VERSION]), int(found[_USABLE_SINCE]))
 
 
-def prepare(database: PostgresDatabase) -> None:
-    """Create the tables if there are none.
+def prepare(database: PostgresDatabase, *, creates: bool = True) -> None:
+    """Make sure that there are tables which this version can use; `creates` them if there are none.
 
     Raises:
+        NoTablesError: there are none, and they are not created.
         StateError: they cannot be created, or this version of the program cannot use those that exist.
     """
     status = schema_status(database)
     if not status.version:
+        if not creates:
+            raise NoTablesError(f"there are no tables in {database.name}", hint="run `notify db migrate`")
         migrate(database)
     elif status.version < SCHEMA_VERSION:
         raise StateError(
@@ -83,6 +87,7 @@ def migrate(database: PostgresDatabase) -> int:
         if not before:
             for statement in creation():
                 connection.execute(statement)
+            record_timeline(connection)
         for version in range(max(before, 1), SCHEMA_VERSION):
             for text in UPGRADES[version]:
                 connection.exec_driver_sql(text)

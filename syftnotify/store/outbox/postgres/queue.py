@@ -22,6 +22,7 @@ from syftnotify.store.outbox.postgres import claim_statements as statements
 from syftnotify.store.outbox.postgres.claims import Claim, TurnOrder
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.membership import Membership
+from syftnotify.store.outbox.postgres.timeline import follow_timeline
 from syftnotify.store.outbox.schema import LAST_SENT
 from syftnotify.store.outbox.totals import last_sent
 from syftnotify.store.outbox.waiting import WaitingNotifications
@@ -69,19 +70,29 @@ class PostgresQueue(WaitingNotifications):
         worker = self._membership.join()
         with self._database.writing() as connection:
             state = connection.exec_driver_sql(statements.CLAIM_STATE, {"worker": worker, "transport": transport}).one()
-            if not state.is_alive:
-                self._membership.leave(worker)
-                return []
-            if state.paused_until is not None and state.paused_until > now:
-                return []
-            claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
-            claim.run(limit if state.paused_until is None else 1)
-            if claim.messages and state.paused_until is not None and not _begins_probe(connection, transport, now):
-                return []
-            messages = claim.store(worker, worker_id)
-            waits = first_attempt_totals(claim.first_waits) if messages else {}
-            _add_totals(connection, {(self._database.scope, name): count for name, count in waits.items()})
+            messages: list[list[ClaimedNotification]] = []
+            if state.is_alive and state.is_same_database:
+                claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
+                messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
+        if not state.is_alive:
+            self._membership.leave(worker)
+        elif not state.is_same_database:
+            follow_timeline(self._database)
         self._in_flight.update((item.id, item.attempt) for message in messages for item in message)
+        return messages
+
+    def _claim(
+        self, connection: sa.Connection, claim: Claim, worker: int, name: str, paused_until: float | None, limit: int
+    ) -> list[list[ClaimedNotification]]:
+        """The claimed messages; one only if the transport was paused until `paused_until`."""
+        if paused_until is not None and paused_until > claim.now:
+            return []
+        claim.run(limit if paused_until is None else 1)
+        if claim.messages and paused_until is not None and not _begins_probe(connection, claim.transport, claim.now):
+            return []
+        messages = claim.store(worker, name)
+        waits = first_attempt_totals(claim.first_waits) if messages else {}
+        _add_totals(connection, {(self._database.scope, total): count for total, count in waits.items()})
         return messages
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:

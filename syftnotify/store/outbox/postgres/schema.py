@@ -171,6 +171,16 @@ PROPERTIES = sa.Table(
     sa.Column("name", _TEXT, primary_key=True),
     sa.Column("value", _TEXT, nullable=False),
 )
+# How far outboxes in files were copied.
+COPIES = sa.Table(
+    "copies",
+    METADATA,
+    sa.Column(SCOPE, _TEXT, primary_key=True),
+    sa.Column("source", _TEXT, primary_key=True),  # id of the file
+    sa.Column("table_name", _TEXT, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),  # the last `rowid` that was copied
+    sa.Column("copied", sa.BigInteger, nullable=False),  # rows
+)
 # Rows of these tables are updated or deleted soon after they were inserted.
 _HOT = ("notifications", "attempts", "counted_messages", "changed_events", "workers", "transports", "totals")
 

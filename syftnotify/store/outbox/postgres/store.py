@@ -15,6 +15,7 @@ from syftnotify.store.outbox.postgres.inbox import PostgresInbox
 from syftnotify.store.outbox.postgres.membership import Lease, Membership
 from syftnotify.store.outbox.postgres.migration import prepare
 from syftnotify.store.outbox.postgres.queue import PostgresQueue
+from syftnotify.store.outbox.postgres.timeline import follow_timeline, recorded_timeline
 from syftnotify.store.outbox.postgres.transports import PostgresTransports
 from syftnotify.store.outbox.sql_outbox import SqlOutbox
 from syftnotify.system.paths import Home
@@ -24,18 +25,27 @@ class PostgresOutbox(SqlOutbox):
     """Implements `core.outbox.OutboxStore` in a PostgreSQL database, for one of the homes that share it."""
 
     def __init__(
-        self, url: str, scope: str, home: Home, *, discards_changes: bool = False, lease: Lease | None = None
+        self,
+        url: str,
+        scope: str,
+        home: Home,
+        *,
+        creates: bool = True,
+        discards_changes: bool = False,
+        lease: Lease | None = None,
     ) -> None:
-        """Open a database, and create its tables if there are none.
+        """Open a database.
 
         Args:
             url: as SQLAlchemy writes it, `postgresql+psycopg://...`.
             scope: the name of the home in the database.
             home: has the key that encrypts the targets of alert rules.
+            creates: whether its tables are created if there are none.
             discards_changes: every transaction is rolled back, for a dry run.
             lease: for how long a worker counts as alive; None: the default.
 
         Raises:
+            NoTablesError: there are no tables.
             StateError: the database cannot be reached, or is one of another version.
         """
         database = PostgresDatabase(url, scope, discards_changes=discards_changes)
@@ -44,7 +54,8 @@ class PostgresOutbox(SqlOutbox):
         self.queue = PostgresQueue(database, self.events, self._members)
         self._postgres = database
         try:
-            prepare(database)
+            prepare(database, creates=creates)
+            self._timeline = recorded_timeline(database)
         except StateError:
             self.close()  # no caller gets this object to close it
             raise
@@ -61,7 +72,13 @@ class PostgresOutbox(SqlOutbox):
         return ""
 
     def reopen_if_replaced(self) -> bool:
-        return False
+        """Whether another database was restored in place of this one, or a standby took over."""
+        follow_timeline(self._postgres)
+        before, self._timeline = self._timeline, recorded_timeline(self._postgres)
+        if before == self._timeline:
+            return False
+        self.recipients.clear_cache()
+        return True
 
     def enqueue(
         self,

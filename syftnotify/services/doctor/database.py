@@ -1,0 +1,73 @@
+"""Checks of the database that several workers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.core.errors import NotifyError
+from syftnotify.core.text import escape
+from syftnotify.services.doctor.access import StateAccess
+from syftnotify.services.doctor.findings import Finding, Level, graded
+
+OLDEST_SERVER = 14
+_CLOCK_SECONDS = 5.0
+_TRANSACTION_SECONDS = 300.0
+_FREE_CONNECTIONS = 10
+
+
+def check_database(state: StateAccess) -> Iterator[Finding]:
+    """The server, the tables, the clock, the connections and the oldest transaction."""
+    try:
+        facts = state.database_facts()
+    except NotifyError as error:
+        yield Finding("database", Level.FAIL, str(error), error.hint)
+        return
+    if facts is not None:
+        yield from check_facts(facts)
+
+
+def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
+    """What is wrong with a database, and what is not."""
+    is_old = facts.server_number < OLDEST_SERVER * 10_000
+    yield graded(
+        "database",
+        Level.FAIL if is_old else Level.PASS,
+        f"PostgreSQL {escape(facts.server_version)} at {escape(facts.name)}",
+        f"upgrade the server to PostgreSQL {OLDEST_SERVER} or newer",
+    )
+    if facts.is_standby:
+        advice = "name the primary in `database`, or all servers and `target_session_attrs=read-write`"
+        yield Finding("database", Level.FAIL, "the server is a read-only standby", advice)
+    yield _tables(facts)
+    seconds = abs(facts.clock_difference)
+    yield graded(
+        "database clock",
+        Level.WARN if seconds > _CLOCK_SECONDS else Level.PASS,
+        f"this machine's clock differs from the server's by {seconds:.1f} s",
+        "correct the clocks, for example with NTP; workers use that of the server",
+    )
+    free = facts.max_connections - facts.connections
+    pooled = "; a pooler is between, so workers poll and hold no lock" if facts.is_pooled else ""
+    yield graded(
+        "database connections",
+        Level.WARN if free < _FREE_CONNECTIONS else Level.PASS,
+        f"{facts.connections} of {facts.max_connections} in use{pooled}",
+        "raise `max_connections`, or use a pooler; a worker uses up to 21",
+    )
+    yield graded(
+        "database transactions",
+        Level.WARN if facts.oldest_transaction > _TRANSACTION_SECONDS else Level.PASS,
+        f"the oldest one runs for {facts.oldest_transaction:.0f} s",
+        "end it: while it runs, live streams wait and no space is freed",
+    )
+
+
+def _tables(facts: DatabaseFacts) -> Finding:
+    if not facts.can_write:
+        advice = "grant the user of `database` the rights to read and write them, or to create them"
+        return Finding("database tables", Level.FAIL, "they cannot be written", advice)
+    if facts.schema_version < facts.needed_version:
+        found = f"version {facts.schema_version}" if facts.schema_version else "there are none"
+        return Finding("database tables", Level.WARN, found, f"run `notify db migrate` for {facts.needed_version}")
+    return Finding("database tables", Level.PASS, f"version {facts.schema_version}")

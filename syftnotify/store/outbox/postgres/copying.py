@@ -1,0 +1,217 @@
+"""Copying the outbox of one home from its SQLite file into PostgreSQL, in parts that can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from syftnotify.core.errors import StateError
+from syftnotify.core.text import escape, plural
+from syftnotify.store.outbox.inserts import SCOPE
+from syftnotify.store.outbox.postgres.database import PostgresDatabase
+from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
+from syftnotify.store.outbox.schema import SCHEMA
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000  # rows in one transaction
+# The column by which rows are compared; for the other tables it is the first one of their key.
+_GROUPS = {"events": "key", "notifications": "id", "attempts": "notification", "submissions": "entity", "inbox": "id"}
+# Columns that only PostgreSQL has. Transaction 0 is before all others: no live stream sends these rows as new ones.
+_ADDED = {"inbox": {"xid": "'0'"}, "totals": {"shard": "-1"}}  # as they are written in a statement
+_COPIES = f"{TABLES_SCHEMA}.copies"
+_POSITION = f"""
+SELECT position, copied FROM {_COPIES} WHERE scope = %(scope)s AND source = %(source)s AND table_name = %(table)s
+"""
+_SET_POSITION = f"""
+INSERT INTO {_COPIES} (scope, source, table_name, position, copied)
+VALUES (%(scope)s, %(source)s, %(table)s, %(position)s, %(copied)s)
+ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.position, copied = excluded.copied
+"""
+_ID_NAME = "database id"  # in `server_keys` of the file
+_VERIFIED = "verified"  # in place of the name of a table, when the copy is complete
+
+_Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTable:
+    """One table after its copy was compared with the file."""
+
+    name: str
+    rows: int
+    checksum: str  # of the rows, whatever their order; the same in both databases
+    damaged: int = 0  # rows of the file that cannot be copied
+
+
+class OutboxCopy:
+    """The copy of one file. The worker of its home must not run."""
+
+    def __init__(self, file: Path, database: PostgresDatabase) -> None:
+        self._file = file
+        self._database = database
+        self._damaged: dict[str, int] = {}
+
+    def run(self, on_progress: Callable[[str, int, int], None]) -> list[CopiedTable]:
+        """Copy what is not copied yet, and compare all of it; empty if that was done before.
+
+        `on_progress` is called with the name of a table, the number of its rows that are copied, and of all.
+
+        Raises:
+            StateError: one of the databases cannot be used, or the comparison found a difference. What was copied stays
+                there, and the next run continues.
+        """
+        source = _file_id(self._file)
+        if self._position(source, _VERIFIED) is not None:
+            return []
+        try:
+            with closing(_open(self._file)) as connection:
+                for table in SCHEMA.sorted_tables:
+                    self._copy(connection, source, table, on_progress)
+                found = [self._compare(connection, table) for table in SCHEMA.sorted_tables]
+        except sqlite3.Error as error:
+            raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
+        with self._database.writing() as to:
+            to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
+        return found
+
+    def _key(self, source: str, table: str) -> dict[str, Any]:
+        return {"scope": self._database.scope, "source": source, "table": table}
+
+    def _position(self, source: str, table: str) -> tuple[int, int] | None:
+        with self._database.reading() as connection:
+            row = connection.exec_driver_sql(_POSITION, self._key(source, table)).first()
+        return None if row is None else (int(row.position), int(row.copied))
+
+    def _copy(
+        self, connection: sqlite3.Connection, source: str, table: sa.Table, on_progress: Callable[[str, int, int], None]
+    ) -> None:
+        position, copied = self._position(source, table.name) or (-1, 0)
+        total = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
+        names = _names(table)
+        query = f"SELECT rowid, {', '.join(names)} FROM {table.name} WHERE rowid > ? ORDER BY rowid LIMIT {_BATCH}"
+        insert = _insert(table, names)
+        while rows := connection.execute(query, (position,)).fetchall():
+            values = [self._row(table, row[1:]) for row in rows]
+            readable = [dict(zip(names, each, strict=True)) for each in values if each is not None]
+            position, copied = rows[-1][0], copied + len(readable)
+            with self._database.writing() as to:
+                if readable:
+                    with closing(to.connection.cursor()) as cursor:
+                        cursor.executemany(insert, [{SCOPE: self._database.scope, **each} for each in readable])
+                to.exec_driver_sql(
+                    _SET_POSITION, self._key(source, table.name) | {"position": position, "copied": copied}
+                )
+            on_progress(table.name, copied, total)
+
+    def _row(self, table: sa.Table, values: Sequence[Any]) -> _Values | None:
+        """The values as PostgreSQL stores them; None, with a log entry, if one has the wrong type."""
+        columns = [column for column in table.columns if column.name != "seq"]
+        try:
+            return tuple(_convert(column, value) for column, value in zip(columns, values, strict=True))
+        except (ValueError, TypeError) as error:
+            log.error("a row of %s is damaged and is not copied: %s", table.name, escape(str(error)))
+            self._damaged[table.name] = self._damaged.get(table.name, 0) + 1
+            return None
+
+    def _compare(self, connection: sqlite3.Connection, table: sa.Table) -> CopiedTable:
+        """Compare all rows of the file with those in PostgreSQL that have the same keys. Raises: StateError."""
+        names = _names(table)
+        group = _GROUPS.get(table.name) or next(iter(table.primary_key)).name
+        groups = (row[0] for row in connection.execute(f"SELECT DISTINCT {group} FROM {table.name} ORDER BY {group}"))
+        columns = ", ".join(names)
+        theirs = (
+            f"SELECT {columns} FROM {TABLES_SCHEMA}.{table.name} WHERE {SCOPE} = %(scope)s AND {group} = ANY(%(keys)s)"
+        )
+        if table.name == "totals":
+            theirs += " AND shard = -1"
+        self._damaged.pop(table.name, None)
+        counts, sums = [0, 0], [0, 0]
+        while keys := list(islice(groups, _BATCH)):
+            marks = ", ".join("?" * len(keys))
+            found = connection.execute(f"SELECT {columns} FROM {table.name} WHERE {group} IN ({marks})", keys)
+            own = [each for row in found if (each := self._row(table, row)) is not None]
+            converted = [key for key in (_try_convert(table.columns[group], key) for key in keys) if key is not None]
+            with self._database.reading() as to:
+                values = {"scope": self._database.scope, "keys": converted}
+                other = [tuple(row) for row in to.exec_driver_sql(theirs, values)]
+            for number, rows in enumerate((own, other)):
+                counts[number] += len(rows)
+                sums[number] = (sums[number] + sum(map(_checksum, rows))) % (1 << 64)
+        if counts[0] != counts[1] or sums[0] != sums[1]:
+            raise StateError(
+                f"the copy of {table.name} differs: {plural(counts[0], 'row')} with checksum {sums[0]:016x} in "
+                f"{self._file.name}, {plural(counts[1], 'row')} with checksum {sums[1]:016x} in {self._database.name}",
+                hint="stop all workers of this home, then run `notify db copy` again",
+            )
+        return CopiedTable(table.name, counts[0], f"{sums[0]:016x}", self._damaged.get(table.name, 0))
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+    return connection
+
+
+def _file_id(file: Path) -> str:
+    """The id of the file, by which a second run recognizes it. Raises: StateError."""
+    proposed = hashlib.sha256(f"{file.absolute()} {file.stat().st_ctime_ns}".encode()).hexdigest()[:32]
+    try:
+        with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
+            connection.execute("INSERT OR IGNORE INTO server_keys (name, value) VALUES (?, ?)", (_ID_NAME, proposed))
+            found = connection.execute("SELECT value FROM server_keys WHERE name = ?", (_ID_NAME,)).fetchone()
+            return str(found[0])
+    except sqlite3.Error as error:
+        raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
+
+
+def _names(table: sa.Table) -> list[str]:
+    return [column.name for column in table.columns if column.name != "seq"]
+
+
+def _insert(table: sa.Table, names: Sequence[str]) -> str:
+    added = _ADDED.get(table.name, {})
+    columns = [*added, SCOPE, *names]
+    values = ", ".join([*added.values(), *(f"%({name})s" for name in (SCOPE, *names))])
+    return f"INSERT INTO {TABLES_SCHEMA}.{table.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"
+
+
+def _convert(column: sa.Column[Any], value: Any) -> Any:
+    """`value` of SQLite, which stores any type in any column, as the type of the column."""
+    if value is None:
+        if not column.nullable:
+            raise ValueError(f"{column.name} is null")
+        return None
+    if isinstance(column.type, sa.Boolean):
+        return bool(value)
+    if isinstance(column.type, sa.Integer):
+        return int(value)
+    if isinstance(column.type, sa.Float):
+        return float(value)
+    if isinstance(column.type, sa.LargeBinary):
+        return bytes(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)
+
+
+def _try_convert(column: sa.Column[Any], value: Any) -> Any:
+    with contextlib.suppress(ValueError, TypeError):
+        return _convert(column, value)
+    return None
+
+
+def _checksum(row: Sequence[Any]) -> int:
+    values = [value.hex() if isinstance(value, bytes) else value for value in row]
+    return int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest()[:8])

@@ -1,0 +1,63 @@
+"""Facts about a database and its server, for `notify db status` and `notify doctor`."""
+
+from __future__ import annotations
+
+import time
+
+from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.core.errors import StateError
+from syftnotify.store.outbox.postgres.database import PostgresDatabase
+from syftnotify.store.outbox.postgres.migration import schema_status
+from syftnotify.store.outbox.postgres.schema import NOW, SCHEMA_VERSION, TABLES_SCHEMA
+
+_FACTS = f"""
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+    pg_is_in_recovery() AS is_standby, {NOW} AS now, pg_database_size(current_database()) AS size,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    current_setting('max_connections')::int AS max_connections,
+    coalesce((SELECT max(extract(epoch FROM clock_timestamp() - xact_start)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()), 0) AS oldest_transaction,
+    has_database_privilege(current_database(), 'CREATE') AS can_create
+"""
+# `to_regclass` is null where the table does not exist, and then so is the privilege.
+_CAN_WRITE = f"""
+SELECT coalesce(bool_and(has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE')), true)
+FROM pg_class WHERE relnamespace = to_regnamespace('{TABLES_SCHEMA}') AND relkind = 'r'
+"""
+
+
+def inspect(url: str) -> DatabaseFacts:
+    """Facts about the database at `url`; nothing is created.
+
+    Raises:
+        StateError: it cannot be reached.
+    """
+    database = PostgresDatabase(url, "")
+    try:
+        asked = time.time()
+        with database.reading() as connection:
+            row = connection.exec_driver_sql(_FACTS).one()
+            can_write = bool(connection.exec_driver_sql(_CAN_WRITE).scalar_one())
+            is_pooled = database.is_pooled(connection)
+        answered = time.time()
+        try:
+            version = schema_status(database).version
+        except StateError:  # no privilege to read them
+            version = 0
+        return DatabaseFacts(
+            name=database.name,
+            server_version=row.version,
+            server_number=row.number,
+            is_standby=row.is_standby,
+            is_pooled=is_pooled,
+            schema_version=version,
+            needed_version=SCHEMA_VERSION,
+            size=row.size,
+            clock_difference=(asked + answered) / 2 - float(row.now),
+            connections=row.connections,
+            max_connections=row.max_connections,
+            oldest_transaction=float(row.oldest_transaction),
+            can_write=can_write and (bool(version) or row.can_create),
+        )
+    finally:
+        database.close()

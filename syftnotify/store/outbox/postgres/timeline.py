@@ -1,0 +1,75 @@
+"""Whether the database is still the one that it was: a restored backup or a promoted standby may lack changes.
+
+Both begin a new timeline in PostgreSQL, and a dump that is loaded elsewhere has another system identifier. What was due
+then may have been sent by changes that are lost, so it counts as of unknown outcome before anything is claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import sqlalchemy as sa
+
+from syftnotify.core.errors import Failure
+from syftnotify.core.text import plural
+from syftnotify.store.outbox.conditions import PENDING, UNKNOWN
+from syftnotify.store.outbox.postgres.database import PostgresDatabase
+from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
+
+log = logging.getLogger(__name__)
+
+# The first eight digits of the name of a file of the write-ahead log are the timeline.
+CURRENT_TIMELINE = """
+(SELECT system_identifier::text FROM pg_control_system()) || '/'
+    || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+"""
+RECORDED_TIMELINE = f"(SELECT value FROM {TABLES_SCHEMA}.properties WHERE name = 'timeline')"
+_RECORD = f"""
+INSERT INTO {TABLES_SCHEMA}.properties (name, value) VALUES ('timeline', {CURRENT_TIMELINE})
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('syftnotify timeline', 0))"
+_IS_CURRENT = f"SELECT {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE}"
+_MARK_UNCERTAIN = f"""
+WITH marked AS (
+    UPDATE {TABLES_SCHEMA}.notifications SET state = '{UNKNOWN}', reason = %(reason)s
+    WHERE state = '{PENDING}' AND not_before <= {NOW} RETURNING scope, id),
+attempted AS (
+    INSERT INTO {TABLES_SCHEMA}.attempts (scope, notification, started_at, ended_at, outcome, error, provider_id)
+    SELECT scope, id, {NOW}, {NOW}, '{Failure.UNKNOWN.value}', %(reason)s, '' FROM marked),
+counted AS (
+    INSERT INTO {TABLES_SCHEMA}.totals (scope, name, value)
+    SELECT scope, 'unknown', count(*) FROM marked GROUP BY scope ORDER BY scope
+    ON CONFLICT (scope, name, shard) DO UPDATE SET value = totals.value + excluded.value)
+SELECT count(*) FROM marked
+"""
+_REASON = "the database was restored or a standby took over, and this may have been sent"
+
+
+def record_timeline(connection: sa.Connection) -> None:
+    """Record the timeline of a new database."""
+    connection.exec_driver_sql(_RECORD)
+
+
+def recorded_timeline(database: PostgresDatabase) -> str:
+    """The timeline for which the notifications are right. Raises: StateError."""
+    with database.reading() as connection:
+        return str(connection.exec_driver_sql(f"SELECT {RECORDED_TIMELINE}").scalar())
+
+
+def follow_timeline(database: PostgresDatabase) -> None:
+    """Record as of unknown outcome what is due, if the timeline is not the recorded one.
+
+    Raises:
+        StateError: the database cannot be used.
+    """
+    with database.writing() as connection:
+        connection.exec_driver_sql(_LOCK)
+        if connection.exec_driver_sql(_IS_CURRENT).scalar_one():  # another worker has done it
+            return
+        count = connection.exec_driver_sql(_MARK_UNCERTAIN, {"reason": _REASON}).scalar_one()
+        record_timeline(connection)
+    log.warning(
+        "the database was restored or a standby took over; %s due, which may have been sent already",
+        plural(count, "notification was", "notifications were"),
+    )

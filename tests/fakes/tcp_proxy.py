@@ -1,0 +1,88 @@
+"""A TCP proxy that can cut, delay or silently drop what passes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class TcpProxy:
+    """Forwards connections to a port of this machine; its switches may be changed from any thread.
+
+    Attributes:
+        port: where it listens.
+        is_black_hole: nothing is forwarded any more, and no connection is closed.
+        delay: seconds before each part is forwarded.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.is_black_hole = False
+        self.delay = 0.0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._is_ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._thread.start()
+        self._is_ready.wait()
+
+    def reset(self) -> None:
+        """Close all connections at once, without saying goodbye."""
+        self._loop.call_soon_threadsafe(self._reset)
+
+    def close(self) -> None:
+        """Stop listening, and close all connections."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _reset(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_ready.set()
+        self._loop.run_forever()
+        self._reset()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.1))
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers |= {writer, to_writer}
+            try:
+                await asyncio.gather(self._forward(reader, to_writer), self._forward(to_reader, writer))
+            finally:
+                self._writers -= {writer, to_writer}
+                to_writer.transport.abort()
+        writer.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            while self.is_black_hole:
+                await asyncio.sleep(0.05)  # how long a test waits after the end of the black hole
+            writer.write(data)
+            await writer.drain()
+        writer.transport.abort()
+
+
+@contextmanager
+def serve_proxy(target: int) -> Iterator[TcpProxy]:
+    """A proxy to `target`, until the end of the block."""
+    proxy = TcpProxy(target)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

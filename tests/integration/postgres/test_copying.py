@@ -1,0 +1,174 @@
+"""X12: `notify db copy` moves an outbox from its file into PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from syftnotify.core.errors import StateError
+from syftnotify.services.demo import Tree
+from syftnotify.store.outbox.postgres.copying import CopiedTable, OutboxCopy
+from syftnotify.store.outbox.postgres.database import PostgresDatabase
+from syftnotify.store.outbox.postgres.migration import prepare
+from syftnotify.store.outbox.schema import SCHEMA
+from syftnotify.store.outbox.store import SqliteOutbox
+from tests import postgres
+from tests.outbox_helpers import claim_next, enqueue, submitted
+from tests.support import ANA, OWNER, Box, tally
+
+
+def nothing(_table: str, _copied: int, _total: int) -> None:
+    pass
+
+
+def opened(url: str) -> PostgresDatabase:
+    database = PostgresDatabase(url, OWNER)
+    prepare(database)
+    return database
+
+
+@pytest.fixture
+def moved_box(box: Box, tree_with_peer: Tree, database_url: str) -> Box:
+    """A home whose notifications were sent with a file, and whose configuration names a database now."""
+    box.scan()
+    tree_with_peer.submit(ANA, "first", "print(1)\n")
+    box.scan()
+    assert len(box.new_mails()) == 2
+    box.configure({"database": database_url})
+    return box
+
+
+def test_nothing_is_sent_twice_after_a_copy(moved_box: Box, tree_with_peer: Tree) -> None:
+    done = moved_box.notify("db", "copy", check=0)
+    assert "copied; both have the same rows and checksums" in done.stdout
+
+    moved_box.scan()
+    assert moved_box.new_mails() == []
+    assert moved_box.notify("history", check=0).stdout.count("first") == 2
+    tree_with_peer.approve(ANA, "first")
+    moved_box.scan()
+    assert {mail.event for mail in moved_box.new_mails()} == {"job_approved"}
+    assert "was copied and compared before" in moved_box.notify("db", "copy", check=0).stdout
+
+
+def test_nothing_is_sent_twice_after_a_copy_and_a_lost_state_file(moved_box: Box) -> None:
+    """The keys of the events are the same in both."""
+    moved_box.notify("db", "copy", check=0)
+    for path in moved_box.home.root.glob("state.json*"):
+        path.unlink()
+
+    moved_box.scan()
+    assert moved_box.new_mails() == []
+
+
+def test_copy_while_the_worker_runs_is_refused(moved_box: Box) -> None:
+    moved_box.notify("start", check=0)
+    assert "already running" in moved_box.notify("db", "copy", check=3).stderr
+
+
+def test_copy_without_a_database_says_what_to_do(box: Box) -> None:
+    done = box.notify("db", "copy", check=2)
+    assert "set `database` in" in done.stderr
+
+
+def test_every_table_is_copied_with_its_rows(tmp_path: Path, database_url: str) -> None:
+    """Also bytes that are not UTF-8, which SQLite stores as text."""
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, *map(submitted, "abc"))
+        outbox.queue.mark_sent(claim_next(outbox), 101.0)
+        fill(path)
+    database = opened(database_url)
+
+    tables = {each.name: each for each in OutboxCopy(path, database).run(nothing)}
+    assert sorted(tables) == sorted(SCHEMA.tables)
+    assert [each for each in tables.values() if not each.rows or each.damaged] == []
+    database.close()
+
+
+def fill(path: Path) -> None:
+    """Add a row to each empty table."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in SCHEMA.tables.values():
+            if connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]:
+                continue
+            columns = [column for column in table.columns if column.name != "seq"]
+            marks = ", ".join("?" * len(columns))
+            names = ", ".join(column.name for column in columns)
+            values = [value_for(column) for column in columns]
+            connection.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", values)
+
+
+def value_for(column: sa.Column[object]) -> object:
+    if isinstance(column.type, sa.Boolean | sa.Integer):
+        return 1
+    if isinstance(column.type, sa.Float):
+        return 1.5
+    return b"\xff\x00" if isinstance(column.type, sa.LargeBinary) else f"\xe9 {column.name}"
+
+
+def test_copy_that_was_interrupted_continues(tmp_path: Path, database_url: str) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, *(submitted(str(number)) for number in range(2500)))
+    database = opened(database_url)
+    seen: list[tuple[str, int, int]] = []
+
+    def interrupt(table: str, copied: int, total: int) -> None:
+        seen.append((table, copied, total))
+        if table == "notifications" and copied >= 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        OutboxCopy(path, database).run(interrupt)
+    assert seen[-1] == ("notifications", 2000, 2500)
+    found = OutboxCopy(path, database).run(lambda *progress: seen.append(progress))
+    assert ("notifications", 2500, 2500) in seen
+    assert seen.count(("events", 1000, 2500)) == 1
+    assert {each.name: each.rows for each in found}["notifications"] == 2500
+    database.close()
+
+
+def test_difference_is_found(tmp_path: Path, database_url: str, server: postgres.Server) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, submitted())
+    database = opened(database_url)
+
+    def change(table: str, _copied: int, _total: int) -> None:
+        if table == "notifications":
+            with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+                connection.execute("UPDATE syftnotify.notifications SET recipient = 'else@x.org'")
+
+    with pytest.raises(StateError, match="the copy of notifications differs: 1 row"):
+        OutboxCopy(path, database).run(change)
+    database.close()
+
+
+def test_damaged_rows_are_left_out_and_counted(tmp_path: Path, database_url: str) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, submitted(), submitted("b"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE notifications SET created_at = 'yesterday' WHERE entity = 'job/a'")
+    database = opened(database_url)
+
+    found = {each.name: each for each in OutboxCopy(path, database).run(nothing)}
+    assert (found["notifications"].rows, found["notifications"].damaged) == (1, 1)
+    assert found["events"] == CopiedTable("events", 2, found["events"].checksum)
+    database.close()
+
+
+def test_totals_are_copied_once(moved_box: Box) -> None:
+    """The status shows the sums of both."""
+    moved_box.notify("db", "copy", check=0)
+    app = moved_box.open_app()
+    try:
+        assert app.outbox.history.counts() == tally(sent=2)
+    finally:
+        app.close()

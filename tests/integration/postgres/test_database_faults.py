@@ -1,0 +1,188 @@
+"""X12: what happens to the connection and to the server is survived, reported in one line, and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from syftnotify.core.cluster import Channel, WorkerMode
+from syftnotify.core.errors import NoTablesError, StateError
+from syftnotify.store.outbox.postgres import database as database_module
+from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from syftnotify.system.paths import Home
+from tests import postgres
+from tests.fakes.tcp_proxy import TcpProxy, serve_proxy
+from tests.integration.postgres.conftest import SHORT_LEASE, OpenWorker
+from tests.outbox_helpers import claim_next, enqueue, submitted
+from tests.support import OWNER, tally, wait_until
+
+
+@pytest.fixture
+def proxy(server: postgres.Server) -> Iterator[TcpProxy]:
+    with serve_proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through_proxy(proxy: TcpProxy, database_url: str, tmp_path: Path) -> Iterator[PostgresOutbox]:
+    """The outbox of a worker whose connections pass through the proxy."""
+    url = sa.make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
+    outbox = PostgresOutbox(url, OWNER, Home(tmp_path), lease=SHORT_LEASE)
+    yield outbox
+    proxy.is_black_hole = False
+    outbox.close()
+
+
+def test_reset_connections_are_replaced(through_proxy: PostgresOutbox, proxy: TcpProxy) -> None:
+    outbox = through_proxy
+    enqueue(outbox, submitted(), submitted("b"))
+    claimed = claim_next(outbox)
+    number = outbox.cluster.id
+    proxy.reset()
+
+    outbox.queue.mark_sent(claimed, 101.0)
+    assert len(claim_next(outbox)) == 1
+    assert outbox.cluster.id == number  # it is the same worker
+
+
+def test_error_in_a_transaction_stores_nothing_of_it(through_proxy: PostgresOutbox, proxy: TcpProxy) -> None:
+    """The message is one line, names the database without its password, and says what to do."""
+    outbox = through_proxy
+
+    def lose_connection() -> None:
+        with outbox._database.writing() as connection:
+            connection.execute(sa.text("UPDATE syftnotify.properties SET value = 'x'"))
+            proxy.reset()
+            wait_until(lambda: not proxy._writers)
+            connection.execute(sa.text("SELECT 1"))
+
+    with pytest.raises(StateError) as caught:
+        lose_connection()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"postgresql://postgres@127.0.0.1:{proxy.port}/")
+    assert caught.value.hint == "check that the server runs and can be reached; everything is kept"
+    enqueue(outbox, submitted())
+    assert outbox.history.counts() == tally(waiting=1)
+
+
+def test_server_that_does_not_answer_is_given_up(
+    through_proxy: PostgresOutbox, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that was sent would be waited for without end."""
+    monkeypatch.setattr(database_module, "_DEADLINE_SECONDS", 1.0)
+    outbox = through_proxy
+    enqueue(outbox, submitted())
+    proxy.is_black_hole = True
+
+    with pytest.raises(StateError):
+        outbox.history.counts()
+    proxy.is_black_hole = False
+    assert outbox.history.counts() == tally(waiting=1)
+
+
+def test_worker_connects_again_after_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its claims stay its own, and it hears of new notifications again."""
+    caplog.set_level(logging.INFO)
+    postgres.require("15")
+    with postgres.serve("15") as server:
+        outbox = PostgresOutbox(server.url(), OWNER, Home(tmp_path), lease=SHORT_LEASE)
+        woken = threading.Event()
+        outbox.cluster.listen(Channel.QUEUE, woken.set)
+        outbox.cluster.join(WorkerMode.FULL)
+        enqueue(outbox, submitted(), submitted("b"))
+        claimed = claim_next(outbox)
+        server.stop(signal.SIGQUIT)
+        with pytest.raises(StateError, match="cannot be used"):
+            outbox.queue.mark_sent(claimed, 101.0)
+        server.start()
+
+        outbox.queue.mark_sent(claimed, 101.0)
+        assert outbox.history.counts() == tally(sent=1, waiting=1)
+        wait_until(lambda: "can be reached again" in caplog.text)
+        woken.clear()
+        outbox.cluster.announce(Channel.QUEUE)
+        assert woken.wait(60)
+        outbox.close()
+    lost = [record for record in caplog.records if "connection to the database was lost" in record.message]
+    assert len(lost) == 1
+    assert "\n" not in lost[0].message
+
+
+def test_read_only_server_is_named(open_worker: OpenWorker, server: postgres.Server, database_url: str) -> None:
+    outbox = open_worker()
+    name = sa.make_url(database_url).database
+    with server.connect() as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    outbox._postgres._engine.dispose()
+
+    with pytest.raises(StateError) as caught:
+        enqueue(outbox, submitted())
+    assert "read-only" in str(caught.value)
+    assert "target_session_attrs" in caught.value.hint
+
+
+def test_lock_that_is_held_too_long_is_an_error(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_LOCK_SECONDS", 1.0)
+    outbox = PostgresOutbox(database_url, OWNER, Home(tmp_path))
+    with psycopg.connect(database_url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE syftnotify.events IN EXCLUSIVE MODE")
+        with pytest.raises(StateError, match="lock timeout"):
+            enqueue(outbox, submitted())
+    enqueue(outbox, submitted())
+    assert outbox.history.counts() == tally(waiting=1)
+    outbox.close()
+
+
+def test_full_disk_is_an_error_until_there_is_space(database_url: str, server: postgres.Server, tmp_path: Path) -> None:
+    """The limit of temporary files stands for the disk: the server reports both with the same class of errors."""
+    outbox = PostgresOutbox(database_url, OWNER, Home(tmp_path))
+    with server.connect(sa.make_url(database_url).database or "") as connection:
+        connection.execute(
+            "CREATE FUNCTION syftnotify.fail() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON syftnotify.events EXECUTE FUNCTION syftnotify.fail()"
+        )
+        with pytest.raises(StateError) as caught:
+            enqueue(outbox, submitted())
+        assert "no free disk" in caught.value.hint
+        connection.execute("DROP TRIGGER full_disk ON syftnotify.events")
+    enqueue(outbox, submitted())
+    assert outbox.history.counts() == tally(waiting=1)
+    outbox.close()
+
+
+def test_user_without_rights_gets_a_clear_error(database_url: str, server: postgres.Server, tmp_path: Path) -> None:
+    """Also an ordinary user, who owns nothing, can use tables on which it has the rights."""
+    url = sa.make_url(database_url)
+    with server.connect(url.database or "") as connection:
+        connection.execute(f'CREATE ROLE "{url.database}" LOGIN')
+    theirs = url.set(username=url.database).render_as_string(hide_password=False)
+    with pytest.raises(StateError, match="permission denied") as caught:
+        PostgresOutbox(theirs, OWNER, Home(tmp_path))
+    assert "notify db migrate" in caught.value.hint
+    with pytest.raises(NoTablesError):
+        PostgresOutbox(theirs, OWNER, Home(tmp_path), creates=False)
+    PostgresOutbox(database_url, OWNER, Home(tmp_path)).close()
+    with server.connect(url.database or "") as connection:
+        for schema in ("syftnotify", "syftnotify_scope"):
+            connection.execute(f'GRANT USAGE ON SCHEMA {schema} TO "{url.database}"')
+            connection.execute(
+                f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO "{url.database}"'
+            )
+
+    outbox = PostgresOutbox(theirs, OWNER, Home(tmp_path))
+    enqueue(outbox, submitted())
+    outbox.queue.mark_sent(claim_next(outbox), 101.0)
+    assert outbox.history.counts() == tally(sent=1)
+    outbox.close()
