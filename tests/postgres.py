@@ -91,6 +91,12 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"PostgreSQL ended with exit code {self.process.returncode}")
 
+    def execute(self, statement: str, database: str = _USER) -> list[tuple[object, ...]]:
+        """The result of one statement."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
     def stop(self, number: int = signal.SIGINT) -> None:
         """Stop it: SIGINT ends all connections first, SIGQUIT as a crash would."""
         if self.process is not None:
@@ -142,6 +148,34 @@ def serve(version: str) -> Iterator[Server]:
             yield server
         finally:
             server.stop()
+
+
+@contextlib.contextmanager
+def stand_by(server: Server) -> Iterator[Server]:
+    """A standby that streams from `server`, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="syftnotify-pg-", dir="/tmp") as folder:
+        data = Path(folder, "data")
+        if os.geteuid() == 0:
+            shutil.chown(folder, "nobody", "nogroup")
+        source = ["-h", "127.0.0.1", "-p", str(server.port), "-U", _USER]
+        copy: list[str | Path] = [
+            server.programs / "pg_basebackup",
+            *source,
+            "-D",
+            data,
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        ]
+        subprocess.run(copy, check=True, **_as_user())
+        standby = Server(server.programs, data, free_port())
+        standby.start()
+        try:
+            yield standby
+        finally:
+            standby.stop()
 
 
 def require(version: str) -> None:

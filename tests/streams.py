@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import resource
 import threading
 import time
@@ -12,11 +13,47 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 from syftnotify.web.page.access import SESSION_COOKIE
 from tests.support import TIMEOUT, wait_until
 
 _CONNECTING = 50  # connections opened at the same time
 _SPARE_FILES = 500
+
+
+STREAM = "/v1/notifications/stream"
+
+
+class Reader:
+    """Reads a stream in a thread."""
+
+    def __init__(self, client: httpx.Client, last_id: str = "") -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        self.is_connected = threading.Event()
+        self.has_ended = threading.Event()
+        self._client = client
+        self._headers = {"Last-Event-ID": last_id} if last_id else {}
+        threading.Thread(target=self._read, daemon=True).start()
+        assert self.is_connected.wait(60)
+
+    def _read(self) -> None:
+        try:
+            with self._client.stream("GET", STREAM, headers=self._headers, timeout=None) as response:
+                assert response.headers["content-type"].startswith("text/event-stream")
+                for line in response.iter_lines():
+                    name, _, value = line.partition(": ")
+                    if line == ": connected":
+                        self.is_connected.set()
+                    elif name == "id":
+                        self.ids.append(value)
+                    elif name == "data":
+                        self.messages.append(json.loads(value))
+        except httpx.HTTPError:
+            pass
+        finally:
+            self.has_ended.set()
 
 
 @dataclass

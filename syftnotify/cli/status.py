@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 _MAX_VALUE = 1000  # characters of a value in the table
 _RECENT_SECONDS = 3600  # after this time, a scan is shown with its time instead of its age
 
+# By the role of the worker among those of its tree.
+_ROLES = {
+    "leader": "this worker scans the tree",
+    "standby": "another worker scans the tree, this one delivers; run `notify db status` for the list",
+}
+
 
 def status(
     context: typer.Context,
@@ -84,6 +90,8 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
         "transports": report.transports,
         "api": (report.api or None) if is_running else None,
         "peers_source": report.peers_source,
+        "database": report.database or None,
+        "role": (report.role or None) if is_running else None,
         "syft_bg": dict(status.syft_bg) or None,
         "enabled": report.enabled,
         "watching": report.watching if is_running else False,
@@ -163,6 +171,10 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
     yield "home", report.home
     if report.root:
         yield "SyftBox", report.root
+    if report.database:
+        yield "database", escape(report.database)
+        if status.is_running:
+            yield "", _ROLES.get(report.role, "")
     yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
     yield "last scan", _last_scan(report)
     yield from _message_rows(report)

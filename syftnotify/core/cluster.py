@@ -99,6 +99,10 @@ class Cluster(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """The address of the database, for people."""
+
+    @property
     def transports(self) -> SharedTransports: ...
 
     def time(self) -> float:

@@ -62,6 +62,7 @@ def set_state(status: WorkerStatus, app: App, counts: OutboxCounts) -> None:
     status.damage = "; ".join(filter(None, (app.ledger.corruption, app.outbox.corruption)))
     status.unreadable_alerts = len(app.outbox.alert_rules.unreadable)
     status.transports = _transports(app)
+    status.database = "" if app.outbox.cluster is None else app.outbox.cluster.name
 
 
 def _transports(app: App) -> dict[str, dict[str, Any]]:

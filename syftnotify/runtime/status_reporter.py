@@ -129,7 +129,7 @@ class StatusReporter:
 
     def update(self, app: App) -> None:
         """Write the complete status; the notifications are counted again if something changed."""
-        if self._has_changed:
+        if self._has_changed or app.outbox.cluster is not None:  # other workers send, too
             self._count(app)
         set_state(self.status, app, self.counts)
         self.status.last_error = self.status.last_error or self.last_error or None

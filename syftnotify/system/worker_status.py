@@ -58,7 +58,8 @@ class WorkerStatus:
     withheld: int = 0
     dead: int = 0
     unacknowledged: int = 0  # dead letters
-    role: str = ""  # leader or standby, if several workers share a database
+    database: str = ""  # address of the database that several workers share, without password; empty: a file
+    role: str = ""  # leader or standby, if there is a database
     api: str = ""  # address of the API; empty: it is not served
     api_problem: str = ""  # why it is not, although it should be
     vanished: str = ""  # the folder that disappeared, and since when

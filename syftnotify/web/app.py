@@ -62,6 +62,8 @@ def create_app(
             settings.home, settings, outbox, hub, limits, idempotency, is_stopping, page_url, frozenset(names)
         )
         await asyncio.to_thread(prepare_cursors, outbox)
+        if outbox.cluster is not None:
+            await hub.join_cluster(outbox.cluster)
         task = asyncio.create_task(hub.run())
         try:
             yield

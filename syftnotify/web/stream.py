@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from syftnotify.core.cluster import Channel, Cluster, WorkerMode
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.inbox import InboxBatch, InboxEntry, pushed_object
 from syftnotify.core.outbox import OutboxStore
@@ -28,6 +29,8 @@ from syftnotify.web.problems import problem
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.03
+# For a database that several servers share: what is stored is announced, and this finds what was not.
+_SHARED_POLL_SECONDS = 0.25
 PING_SECONDS = 15.0  # proxies close connections without data
 _RETRY_SECONDS = 1.0
 _CHECK_SECONDS = 1.0  # between two checks whether the database was replaced
@@ -106,13 +109,14 @@ class StreamHub:
         self._position: int | None = None
         self._is_closed = False
         self._wake = asyncio.Event()
+        self._poll_seconds = _POLL_SECONDS if outbox.cluster is None else _SHARED_POLL_SECONDS
 
     async def run(self) -> None:
         """Distribute until `close` is called."""
         pinged_at = checked_at = asyncio.get_running_loop().time()
         while not self._is_closed:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
             self._wake.clear()
             if self._is_stopping():
                 self.close()
@@ -133,6 +137,17 @@ class StreamHub:
             except Exception:  # the outermost loop of the streams: they must not end with one error
                 log.exception("the streams wait")
                 await asyncio.sleep(_RETRY_SECONDS)  # likewise
+
+    async def join_cluster(self, cluster: Cluster) -> None:
+        """Look at once for what other processes announce. Raises: StateError."""
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._wake.set)
+
+        cluster.listen(Channel.INBOX, wake)
+        await asyncio.to_thread(cluster.join, WorkerMode.SERVE)
 
     def close(self) -> None:
         """End all streams."""

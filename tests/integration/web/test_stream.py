@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import httpx
 import pytest
 
 from syftnotify.core.inbox import InboxFilter
@@ -18,41 +15,9 @@ from syftnotify.runtime.opening import create_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.tokens import create_token, find_token
 from syftnotify.web import stream
+from tests.streams import Reader
 from tests.support import ANA, BO, TIMEOUT, Box, delete_outbox, wait_until
 from tests.web import KIND, PAYLOAD, Served, serve
-
-STREAM = "/v1/notifications/stream"
-
-
-class Reader:
-    """Reads a stream in a thread."""
-
-    def __init__(self, client: httpx.Client, last_id: str = "") -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.ids: list[str] = []
-        self.is_connected = threading.Event()
-        self.has_ended = threading.Event()
-        self._client = client
-        self._headers = {"Last-Event-ID": last_id} if last_id else {}
-        threading.Thread(target=self._read, daemon=True).start()
-        assert self.is_connected.wait(60)
-
-    def _read(self) -> None:
-        try:
-            with self._client.stream("GET", STREAM, headers=self._headers, timeout=None) as response:
-                assert response.headers["content-type"].startswith("text/event-stream")
-                for line in response.iter_lines():
-                    name, _, value = line.partition(": ")
-                    if line == ": connected":
-                        self.is_connected.set()
-                    elif name == "id":
-                        self.ids.append(value)
-                    elif name == "data":
-                        self.messages.append(json.loads(value))
-        except httpx.HTTPError:
-            pass
-        finally:
-            self.has_ended.set()
 
 
 def test_stream_sends_each_new_notification_once(served: Served) -> None:

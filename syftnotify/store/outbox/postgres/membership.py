@@ -125,6 +125,10 @@ class Membership:
         self._offset: float | None = None  # the clock of the database minus the monotonic clock
 
     @property
+    def name(self) -> str:
+        return self._database.name
+
+    @property
     def id(self) -> int:
         """The number of this worker in the database; 0: it has not joined."""
         return self._id
