@@ -76,7 +76,7 @@ class Server:
         command: list[str | Path] = [self.programs / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.data]
         for option in ("listen_addresses=127.0.0.1", *_OPTIONS):
             command += ["-c", option]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **_as_user())
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **as_user())
         ready: list[str | Path] = [
             self.programs / "pg_isready",
             "-h",
@@ -105,7 +105,7 @@ class Server:
             self.process = None
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
     """PostgreSQL refuses to run as root."""
     return {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
 
@@ -141,7 +141,7 @@ def serve(version: str) -> Iterator[Server]:
             "--no-locale",
             "-N",
         ]
-        subprocess.run(create, check=True, stdout=subprocess.DEVNULL, **_as_user())
+        subprocess.run(create, check=True, stdout=subprocess.DEVNULL, **as_user())
         server = Server(programs, data, free_port())
         server.start()
         try:
@@ -169,7 +169,7 @@ def stand_by(server: Server) -> Iterator[Server]:
             "-c",
             "fast",
         ]
-        subprocess.run(copy, check=True, **_as_user())
+        subprocess.run(copy, check=True, **as_user())
         standby = Server(server.programs, data, free_port())
         standby.start()
         try:
