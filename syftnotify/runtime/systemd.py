@@ -17,6 +17,7 @@ from syftnotify.system import worker_lock
 from syftnotify.system.files import atomic_write, create_private_folder, fingerprint
 from syftnotify.system.paths import DEFAULT_HOME, Home, expansion_error, try_expand_path
 
+TEMPLATE_NAME = "syftnotify@.service"
 _WATCHDOG_SECONDS = 600  # systemd restarts a worker whose scan takes longer
 _START_SECONDS = 3600  # limit of the first scan, which takes long in a very large tree
 _STOP_SECONDS = 150  # longer than an attempt to send a mail, which ends after 120 seconds
@@ -100,11 +101,15 @@ def unit_path(home: Home) -> Path:
     Raises:
         NotifyError: the user has no home directory.
     """
+    return _unit_folder() / unit_name(home)
+
+
+def _unit_folder() -> Path:
     variable = os.environ.get("XDG_CONFIG_HOME")
     config_folder = Path(variable) if variable else try_expand_path("~/.config")
     if config_folder is None:
         raise NotifyError(expansion_error("~/.config"), hint="set HOME or XDG_CONFIG_HOME")
-    return config_folder / "systemd" / "user" / unit_name(home)
+    return config_folder / "systemd" / "user"
 
 
 def install(home: Home, *, stop_other_worker: Callable[[], None]) -> Path:
@@ -116,7 +121,9 @@ def install(home: Home, *, stop_other_worker: Callable[[], None]) -> Path:
         NotifyError: systemd is not available for this user; an earlier unit is restored.
     """
     path = unit_path(home)
-    text = _unit_text(home)
+    # The path of the environment is not unquoted by systemd; only the percent sign has a meaning in it.
+    environment = str(home.environment).replace("%", "%%")
+    text = _unit_text(unit_name(home), home=_quoted(str(home.root)), environment=environment)
     try:
         earlier = path.read_bytes() if path.exists() else None
         create_private_folder(path.parent)
@@ -136,12 +143,31 @@ def install(home: Home, *, stop_other_worker: Callable[[], None]) -> Path:
     return path
 
 
-def _unit_text(home: Home) -> str:
+def install_template() -> Path:
+    """Write `syftnotify@.service`, of which each instance is the worker of another home; returns its path.
+
+    Raises:
+        NotifyError: systemd is not available for this user, or the file cannot be written.
+    """
+    path = _unit_folder() / TEMPLATE_NAME
+    # systemd replaces `%f` by the path that is the name of the instance, and splits the command before.
+    text = _unit_text("%f", home='"%f"', environment=f"%f/{Home(Path()).environment.name}")
+    try:
+        create_private_folder(path.parent)
+        atomic_write(path, text.encode("utf-8"), mode=0o644)
+    except OSError as error:
+        raise NotifyError(
+            f"{path} cannot be written: {error.strerror}", hint="make sure that its folder is yours"
+        ) from error
+    _systemctl("daemon-reload")
+    return path
+
+
+def _unit_text(name: str, *, home: str, environment: str) -> str:
     return _UNIT.format(
-        name=unit_name(home),
-        home=_quoted(str(home.root)),
-        # The path is not unquoted by systemd; only the percent sign has a meaning in it.
-        environment=str(home.environment).replace("%", "%%"),
+        name=name,
+        home=home,
+        environment=environment,
         python=_quoted(sys.executable),
         watchdog=_WATCHDOG_SECONDS,
         start=_START_SECONDS,

@@ -97,7 +97,8 @@ def test_settings_of_a_page_are_valid(
     # `notify secret set` has stored what the example names.
     configure(box, {**settings, **({"secrets": {}} if "secret:" in block else {})})
     for name in re.findall(r"secret:(\w+)", block):
-        box.notify("secret", "set", name, stdin="smtp://mail.example:587\n", check=0)
+        value = "postgresql+psycopg://db.example/notify" if name == "database" else "smtp://mail.example:587"
+        box.notify("secret", "set", name, stdin=f"{value}\n", check=0)
 
     load(box.home, types=TRANSPORT_TYPES)
 
@@ -139,6 +140,8 @@ def test_every_code_block_is_run_or_checked() -> None:
         ("page.md", "sh"): (1, "integration/test_silences.py"),
         ("python.md", "python"): (1, here),
         ("routing.md", "yaml"): (13, here),
+        ("scaling.md", "bash"): (4, "integration/postgres/test_scaling_page.py"),
+        ("scaling.md", "yaml"): (2, here),
         ("transports.md", "yaml"): (7, here),
         ("webhooks.md", "python"): (1, here),
     }

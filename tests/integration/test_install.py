@@ -197,3 +197,15 @@ def test_uninstall_failing_systemctl_keeps_the_unit(session: Session) -> None:
 
     assert "Failed to connect to bus" in done.stderr
     assert session.unit.exists()
+
+
+def test_install_template_is_a_unit_for_the_workers_of_any_homes(session: Session) -> None:
+    """X12: nothing is started; the name of an instance is the path of its home."""
+    done = session.notify("install", "--template", check=0)
+
+    unit = session.unit.with_name("syftnotify@.service")
+    text = unit.read_text(encoding="utf-8")
+    assert session.calls == ["--user daemon-reload"]
+    assert '-m syftnotify.worker --home "%f"\n' in text
+    assert "EnvironmentFile=-%f/environment\n" in text
+    assert 'systemctl --user enable --now "syftnotify@$(systemd-escape --path DIR).service"' in done.stdout

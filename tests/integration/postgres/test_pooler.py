@@ -36,6 +36,8 @@ def pooled_url(server: postgres.Server, database_url: str) -> Iterator[str]:
     """The address of the database through a pooler with two connections to the server."""
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     if not os.access(program, os.X_OK):
+        if os.environ.get("SYFTNOTIFY_REQUIRES_POSTGRES"):
+            pytest.fail("pgbouncer is not installed")
         pytest.skip("pgbouncer is not installed")
     port = postgres.free_port()
     with tempfile.TemporaryDirectory(prefix="syftnotify-pg-", dir="/tmp") as folder:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from syftnotify.core.outbox import OutboxStore
-from tests.integration.store_contract.stores import STORES, OpenOutbox
+from tests.integration.store_contract.stores import STORES, OpenOutbox, marks_of
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[pytest.param(name, marks=marks_of(name)) for name in STORES])
 def open_outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenOutbox]:
     """A function that opens the same store again, as a restart or another process does."""
     with STORES[request.param](tmp_path) as open_store:

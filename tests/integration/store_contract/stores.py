@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import pytest
+
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.store.outbox.store import SqliteOutbox
@@ -52,3 +54,8 @@ STORES: dict[str, Callable[[Path], AbstractContextManager[OpenOutbox]]] = {
     "postgres-15": lambda folder: _postgres(folder, "15"),
     "postgres-18": lambda folder: _postgres(folder, "18"),
 }
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of the tests of a store: of the versions of PostgreSQL, `make test` runs one."""
+    return [pytest.mark.thorough] if name == "postgres-18" else []
