@@ -30,7 +30,8 @@ images: $(VENV)/.installed-dev
 site: $(VENV)/.installed-dev
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs --builder html . build/site
 
-# Kills real workers a thousand times; writes docs/reliability.md.
+# Kills real workers a thousand times; writes docs/reliability.md. With ARGS=--postgres a thousand faults of several
+# workers on PostgreSQL; writes docs/reliability-shared.md.
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos --write $(ARGS)
 

@@ -57,7 +57,7 @@ def _run_worker(home: "Home", *, deliver_only: bool, scan_only: bool) -> None:
     except OSError as error:
         raise worker_lock.home_error(home, error) from error
     if deliver_only:
-        run_deliveries(home)
+        run_deliveries(home, on_started=print_warnings)
         return
     mode = WorkerMode.SCAN if scan_only else WorkerMode.FULL
     run_worker(home, serve=serve_in_thread, on_started=print_warnings, mode=mode)

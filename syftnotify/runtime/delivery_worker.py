@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 from syftnotify.config.load import Settings
@@ -13,6 +14,7 @@ from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import ConfigError, StateError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.runtime import systemd
 from syftnotify.runtime.cluster_member import RECOVERY_SECONDS, recover_others
 from syftnotify.runtime.container import build_dispatcher, join_cluster, transport_queue
 from syftnotify.runtime.opening import connect_outbox
@@ -28,8 +30,10 @@ class DeliveryWorker:
         self._settings = settings
         self._stopping = threading.Event()
 
-    def run(self) -> None:
+    def run(self, on_started: Callable[[list[str]], None]) -> None:
         """Deliver until `stop` is called; then finish the attempts in progress.
+
+        `on_started` is called with warnings when the worker has joined the others.
 
         Raises:
             ConfigError: no database is configured.
@@ -51,10 +55,13 @@ class DeliveryWorker:
             recover_others(outbox, cluster.time())
             dispatcher.start()
             log.info("worker started, pid %d: it delivers for all homes of the database", os.getpid())
+            systemd.sd_notify("READY=1\nSTATUS=running")
+            on_started(list(self._settings.warnings))
             try:
                 while not self._stopping.wait(RECOVERY_SECONDS):
                     self._look_after(outbox, dispatcher)
             finally:
+                systemd.sd_notify("STOPPING=1")
                 dispatcher.stop()
                 log.info("worker stopped, pid %d", os.getpid())
 

@@ -55,8 +55,10 @@ def run_worker(
             worker.run()
 
 
-def run_deliveries(home: Home) -> None:
+def run_deliveries(home: Home, *, on_started: Callable[[list[str]], None]) -> None:
     """Deliver for all homes of the database of `home`, until a signal stops it.
+
+    `on_started` is called with warnings when the worker has joined the others.
 
     Raises:
         ConfigError, NotSignedInError, StateError: it cannot start.
@@ -64,7 +66,7 @@ def run_deliveries(home: Home) -> None:
     worker = DeliveryWorker(check_ready(home))
     with _stop_signals(detached=False) as stop:
         stop.connect(worker)
-        worker.run()
+        worker.run(on_started)
 
 
 class _Stoppable(Protocol):

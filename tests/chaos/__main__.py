@@ -13,6 +13,8 @@ from itertools import chain
 
 from rich.console import Console
 
+from tests.chaos.cluster_report import FAULTS_IN_ALL
+from tests.chaos.cluster_report import run as run_shared
 from tests.chaos.harness import Campaign, Outcome, plan_campaigns, run_campaign
 from tests.chaos.report import failures, render_page, render_table, rows_of
 from tests.support import PROJECT_ROOT
@@ -32,12 +34,16 @@ def main() -> int:
         "--seed", type=int, default=1, help="seed of the random numbers; the instants of the kills still vary"
     )
     parser.add_argument("--kills", type=int, default=_KILLS, help=f"kills of the real worker, at least 100 ({_KILLS})")
-    parser.add_argument("--write", action="store_true", help=f"write {_PAGE.relative_to(PROJECT_ROOT)}")
+    parser.add_argument("--postgres", action="store_true", help="faults of several workers on PostgreSQL instead")
+    parser.add_argument("--faults", type=int, default=FAULTS_IN_ALL, help=f"with --postgres ({FAULTS_IN_ALL})")
+    parser.add_argument("--write", action="store_true", help="write the page of the results into docs/")
     arguments = parser.parse_args()
     if arguments.kills < 100:
         parser.error("--kills must be at least 100, so that every fail-point is hit")
     started = time.monotonic()
     out.print(f"seed {arguments.seed}")
+    if arguments.postgres:
+        return run_shared(out, seed=arguments.seed, faults=arguments.faults, writes=arguments.write)
     outcomes = _run_all(_plan(arguments.seed, arguments.kills))
     rows = rows_of(outcomes)
     out.print(render_table(rows))

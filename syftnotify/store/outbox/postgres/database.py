@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +19,7 @@ _CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60.0  # after which the server ends a statement
 _LOCK_SECONDS = 20.0  # after which it ends a statement that waits for a lock
 # A network that drops all packets: a read waits for ever, whatever the options of TCP say, because the statement was
-# sent and acknowledged. So the socket is closed after this time.
+# sent and acknowledged. So the connection is closed after this time.
 _DEADLINE_SECONDS = STATEMENT_SECONDS + 30.0
 _POOL_SIZE, _POOL_OVERFLOW, _POOL_SECONDS = 5, 15, 20.0
 # States after which the connection is closed: the server is a standby, shuts down, starts, or refuses.
@@ -56,8 +52,6 @@ class PostgresDatabase:
         self.scope = scope
         self._discards_changes = discards_changes
         self._url = sa.make_url(url)
-        self._local = threading.local()  # `connection`: the transaction of a batch in this thread
-        self._deadlines = _Deadlines()
         defaults: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
             "application_name": "syftnotify",
@@ -75,6 +69,7 @@ class PostgresDatabase:
             pool_pre_ping=True,  # a connection that the server has closed meanwhile is replaced
             hide_parameters=True,
         )
+        sa.event.listen(self._engine, "do_connect", _connect)
         sa.event.listen(self._engine, "connect", self._configure)
         sa.event.listen(self._engine, "begin", self._begin)
 
@@ -103,26 +98,20 @@ class PostgresDatabase:
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that may write."""
         with self._errors(), self._engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            with self.watching(driver):
-                try:
-                    with connection.begin() as transaction:
-                        yield connection
-                        if self._discards_changes:
-                            transaction.rollback()
-                except (sa.exc.DBAPIError, psycopg.Error) as error:
-                    if _sqlstate(error) in _FATAL_STATES:
-                        connection.invalidate()
-                    raise
+            try:
+                with connection.begin() as transaction:
+                    yield connection
+                    if self._discards_changes:
+                        transaction.rollback()
+            except (sa.exc.DBAPIError, psycopg.Error) as error:
+                if _sqlstate(error) in _FATAL_STATES:
+                    connection.invalidate()
+                raise
 
     @staticmethod
     def is_pooled(connection: sa.Connection) -> bool:
         """Whether a pooler is between `connection` and the server."""
         return bool(connection.connection.info.get("is_pooled"))
-
-    def watching(self, connection: Any) -> contextlib.AbstractContextManager[None]:
-        """A block in which `connection` is closed if the database does not respond for long."""
-        return self._deadlines.watching(connection)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -140,7 +129,6 @@ class PostgresDatabase:
     def close(self) -> None:
         """Close all connections; one that is in use by another thread is closed at the end of its transaction."""
         self._engine.dispose()
-        self._deadlines.stop()
 
     def _configure(self, connection: Any, record: Any) -> None:
         """Prepare a new connection."""
@@ -209,55 +197,19 @@ def _sqlstate(error: BaseException) -> str:
     return str(getattr(cause, "sqlstate", None) or "")
 
 
-class _Deadlines:
-    """Closes the sockets of transactions that take too long, so that their thread gets an error."""
+class _Connection(psycopg.Connection[Any]):
+    """A connection of which every statement has a deadline, also those that the pool executes."""
 
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._watched: dict[int, tuple[float, psycopg.Connection[Any]]] = {}  # by id: deadline and connection
-        self._thread: threading.Thread | None = None
-        self._is_stopped = False
-
-    @contextlib.contextmanager
-    def watching(self, connection: Any) -> Iterator[None]:
-        """End the transaction of `connection` in the block if it takes longer than the deadline."""
-        key = id(connection)
-        with self._condition:
-            self._watched[key] = (time.monotonic() + _DEADLINE_SECONDS, connection)
-            if self._thread is None:
-                self._is_stopped = False
-                self._thread = threading.Thread(target=self._run, name="database deadlines", daemon=True)
-                self._thread.start()
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the response of the server. Raises: psycopg.OperationalError, there was none."""
+        if timeout is not None:  # a wait for notifications
+            return super().wait(gen, interval, timeout)
         try:
-            yield
-        finally:
-            with self._condition:
-                self._watched.pop(key, None)
-
-    def stop(self) -> None:
-        """End the thread."""
-        with self._condition:
-            self._is_stopped = True
-            self._condition.notify_all()
-
-    def _run(self) -> None:
-        with self._condition:
-            while not self._is_stopped:
-                now = time.monotonic()
-                for key, (deadline, connection) in list(self._watched.items()):
-                    if deadline <= now:
-                        del self._watched[key]
-                        _shut_down(connection)
-                # New transactions have later deadlines, so none of them needs to wake this thread.
-                ends = [deadline for deadline, _ in self._watched.values()]
-                self._condition.wait(max(0.1, min(ends, default=now + _DEADLINE_SECONDS) - now))
-            self._thread = None
+            return super().wait(gen, interval, _DEADLINE_SECONDS)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - psycopg has no public name for it
+            self.close()
+            raise psycopg.OperationalError(f"no response within {_DEADLINE_SECONDS:.0f} s") from error
 
 
-def _shut_down(connection: psycopg.Connection[Any]) -> None:
-    log.warning("the database did not respond within %.0f s; the connection is closed", _DEADLINE_SECONDS)
-    with (
-        contextlib.suppress(OSError, psycopg.Error),
-        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
-    ):
-        duplicate.shutdown(socket.SHUT_RDWR)
+def _connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> psycopg.Connection[Any]:
+    return _Connection.connect(*arguments, **options)

@@ -314,11 +314,11 @@ class Membership:
         answered = time.monotonic()
         self._offset = float(found[0]) - (asked + answered) / 2
 
-    def _execute(self, connection: psycopg.Connection[Any], statement: str, values: Mapping[str, Any]) -> Any:
+    @staticmethod
+    def _execute(connection: psycopg.Connection[Any], statement: str, values: Mapping[str, Any]) -> Any:
         """The first row of the result of `statement`; None if there is none."""
-        with self._database.watching(connection):
-            cursor = connection.execute(statement, values)
-            return cursor.fetchone() if cursor.description else None
+        cursor = connection.execute(statement, values)
+        return cursor.fetchone() if cursor.description else None
 
     def _wait(self, connection: psycopg.Connection[Any] | None, seconds: float) -> None:
         """Wait for a notification, for `_wake`, or for `seconds`."""
