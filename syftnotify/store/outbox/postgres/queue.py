@@ -52,7 +52,10 @@ class PostgresQueue(WaitingNotifications):
         self._database: PostgresDatabase = database
         self._membership = membership
         self._order = TurnOrder()
-        self._in_flight: dict[str, int] = {}  # attempts of this process without an outcome yet, by notification id
+        # Attempts of this process without an outcome yet, with the ids of their notifications. After this worker was
+        # taken for dead, there may be two of one notification.
+        self._in_flight: dict[int, str] = {}
+        self._claims_lock = threading.Lock()  # `recover` must not see a claim that is not in `_in_flight` yet
         self._local = threading.local()  # `outcomes`: those of a batch in this thread
 
     def claim(
@@ -68,17 +71,19 @@ class PostgresQueue(WaitingNotifications):
         if limit <= 0:
             return []
         worker = self._membership.join()
-        with self._database.writing() as connection:
-            state = connection.exec_driver_sql(statements.CLAIM_STATE, {"worker": worker, "transport": transport}).one()
-            messages: list[list[ClaimedNotification]] = []
-            if state.is_alive and state.is_same_database:
-                claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
-                messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
+        messages: list[list[ClaimedNotification]] = []
+        with self._claims_lock:
+            with self._database.writing() as connection:
+                values = {"worker": worker, "transport": transport}
+                state = connection.exec_driver_sql(statements.CLAIM_STATE, values).one()
+                if state.is_alive and state.is_same_database:
+                    claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
+                    messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
+            self._in_flight.update((item.attempt, item.id) for message in messages for item in message)
         if not state.is_alive:
             self._membership.leave(worker)
         elif not state.is_same_database:
             follow_timeline(self._database)
-        self._in_flight.update((item.id, item.attempt) for message in messages for item in message)
         return messages
 
     def _claim(
@@ -160,7 +165,7 @@ class PostgresQueue(WaitingNotifications):
             _add_totals(connection, _sum(valid))
         for outcome in outcomes:
             for item in outcome.claimed:
-                self._in_flight.pop(item.id, None)
+                self._in_flight.pop(item.attempt, None)
             reached("attempt.recorded")
 
     @staticmethod
@@ -184,19 +189,20 @@ class PostgresQueue(WaitingNotifications):
             )
 
     def abandon(self, ids: Iterable[str]) -> None:
-        for each in ids:
-            self._in_flight.pop(each, None)
+        ended = set(ids)
+        for attempt in [attempt for attempt, name in list(self._in_flight.items()) if name in ended]:
+            self._in_flight.pop(attempt, None)
 
     def recover(self, now: float) -> int:
         self._membership.end_dead_workers()
-        values = {
-            "worker": self._membership.id,
-            "in_flight": list(self._in_flight.values()),
-            "now": now,
-            "reason": "cut off: the process ended during the attempt",
-            "error": "the process ended during the attempt",
-        }
-        with self._database.writing() as connection:
+        with self._claims_lock, self._database.writing() as connection:
+            values = {
+                "worker": self._membership.id,
+                "in_flight": list(self._in_flight),
+                "now": now,
+                "reason": "cut off: the process ended during the attempt",
+                "error": "the process ended during the attempt",
+            }
             scopes = list(connection.exec_driver_sql(statements.RECOVER, values).scalars())
             totals: _Totals = {}
             for scope in scopes:
