@@ -262,7 +262,7 @@ class Worker:
         return min(seconds, self._member.seconds_until_recovery())
 
     def _needs_health_check(self) -> bool:
-        return self._is_enabled and self._health.needs_check(self._reporter.counts)
+        return self._is_enabled and self._member.leads and self._health.needs_check(self._reporter.counts)
 
     def _seconds_until_health_check(self) -> float:
         return max(0.0, self._health_checked_at + _HEALTH_CHECK_SECONDS - time.monotonic())
