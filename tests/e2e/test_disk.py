@@ -210,6 +210,7 @@ def test_worker_whose_disk_fills_up_loses_nothing(box: Box) -> None:
     tree, pid = watching_worker(box)
     submit_pending(tree, "before")
     wait_until(lambda: worker_status.read(box.home).sent == 2, what="the first two")
+    wait_until(lambda: box.home.log.read_text().count("notification SENT") == 2, what="both in the log")
     leave_room_in(box.home.log)
     filler = fill_up(box.home.root)
     full_since = worker_status.read(box.home).last_scan_s or 0.0
