@@ -43,14 +43,16 @@ class Leadership:
         Raises:
             StateError: the database cannot be used.
         """
-        was_held, self.is_held = self.is_held, self._cluster.lead(self._seconds)
-        if was_held and not self.is_held:
+        leads = self._cluster.lead(self._seconds)
+        if self.is_held and not leads:
             log.warning("another worker scans this tree now; this one stands by")
-        if not self.is_held or was_held:
+        if self.is_held or not leads:
+            self.is_held = leads
             return False
         content = self._cluster.load_ledger()
         if content is not None and content != self._read():
             atomic_write(self._ledger, content)
+        self.is_held = True  # not before: without the ledger of the last leader nothing may be scanned
         log.info("this worker scans the tree")
         return True
 

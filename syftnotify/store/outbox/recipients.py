@@ -29,11 +29,14 @@ _COUNT_NEW = sa.select(sa.func.count()).where(
 class RecipientStore:
     """Implements `core.outbox.RecipientStore`.
 
-    Caches results, so that a scan without changes makes no query: only the holder of the worker lock adds recipients.
+    Caches results, so that a scan without changes makes no query: an address that was mailed once stays so. Whether
+    notifications are withheld is only known while no other worker withholds any.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, is_shared: bool = False) -> None:
+        """`is_shared`: several workers use the database."""
         self._database = database
+        self._is_shared = is_shared
         self._mailed: set[str] = set()
         self._may_have_withheld = True
 
@@ -46,7 +49,7 @@ class RecipientStore:
             return []
         with self._database.reading() as connection:
             found = list(connection.execute(_WITHHELD_RECIPIENTS).scalars())
-        self._may_have_withheld = bool(found)
+        self._may_have_withheld = bool(found) or self._is_shared
         return found
 
     def unmailed(self, addresses: Iterable[str]) -> set[str]:

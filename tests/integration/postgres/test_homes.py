@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from syftnotify.core.models import AlertRule
 from syftnotify.services.demo import Tree
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
-from tests.outbox_helpers import enqueue, submitted
+from tests.outbox_helpers import enqueue, notification, submitted
 from tests.support import ANA, OWNER, Box, mails_in
 
 
@@ -58,3 +59,15 @@ def test_rows_of_another_home_are_not_seen(open_worker: OpenWorker) -> None:
     assert [item.state for item in own.history.notifications()] == ["pending"]
     enqueue(other, submitted())  # the same fact of another home is another one
     assert len(other.history.notifications()) == len(own.history.notifications()) == 1
+
+
+def test_notifications_that_another_worker_withheld_are_found(open_worker: OpenWorker) -> None:
+    """After a takeover the new leader releases them."""
+    leader, standby = open_worker(), open_worker()
+    assert standby.recipients.withheld() == []
+    item = replace(notification(submitted(), ANA), withheld="not verified yet")
+    leader.enqueue([submitted()], [item], 100.0)
+
+    assert standby.recipients.withheld() == [ANA]
+    assert standby.recipients.release([ANA], 101.0) == 1
+    assert leader.recipients.withheld() == []

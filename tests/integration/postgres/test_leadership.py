@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from syftnotify.core.cluster import WorkerMode
 from syftnotify.runtime.leadership import Leadership
 from tests.integration.postgres.conftest import OpenWorker
@@ -73,3 +75,21 @@ def test_ledger_of_a_worker_that_was_replaced_is_not_saved(open_worker: OpenWork
     leadership.save(is_last=True)
     assert not leadership.is_held
     assert second.cluster.load_ledger() is None
+
+
+def test_worker_leads_only_with_the_ledger_of_the_last_leader(open_worker: OpenWorker, tmp_path: Path) -> None:
+    """The file cannot be written at first: nothing may be scanned with the old one."""
+    first, second = open_worker(), open_worker()
+    ledgers = [tmp_path / "first.json", tmp_path / "missing" / "second.json"]
+    ledgers[0].write_bytes(b"{}")
+    leads = [Leadership(outbox.cluster, path, 60.0) for outbox, path in zip((first, second), ledgers, strict=True)]
+    assert leads[0].acquire()
+    leads[0].save()
+    first.close()
+
+    with pytest.raises(OSError, match="No such file"):
+        leads[1].acquire()
+    assert not leads[1].is_held
+    ledgers[1].parent.mkdir()
+    assert leads[1].acquire()
+    assert ledgers[1].read_bytes() == b"{}"
