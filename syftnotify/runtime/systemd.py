@@ -124,14 +124,7 @@ def install(home: Home, *, stop_other_worker: Callable[[], None]) -> Path:
     # The path of the environment is not unquoted by systemd; only the percent sign has a meaning in it.
     environment = str(home.environment).replace("%", "%%")
     text = _unit_text(unit_name(home), home=_quoted(str(home.root)), environment=environment)
-    try:
-        earlier = path.read_bytes() if path.exists() else None
-        create_private_folder(path.parent)
-        atomic_write(path, text.encode("utf-8"), mode=0o644)
-    except OSError as error:
-        raise NotifyError(
-            f"{path} cannot be written: {error.strerror}", hint="make sure that its folder is yours"
-        ) from error
+    earlier = _write_unit(path, text)
     try:
         _systemctl("daemon-reload")
         _systemctl("enable", path.name)
@@ -152,15 +145,22 @@ def install_template() -> Path:
     path = _unit_folder() / TEMPLATE_NAME
     # systemd replaces `%f` by the path that is the name of the instance, and splits the command before.
     text = _unit_text("%f", home='"%f"', environment=f"%f/{Home(Path()).environment.name}")
+    _write_unit(path, text)
+    _systemctl("daemon-reload")
+    return path
+
+
+def _write_unit(path: Path, text: str) -> bytes | None:
+    """Write a unit file; returns what it contained before, None if there was none. Raises: NotifyError."""
     try:
+        earlier = path.read_bytes() if path.exists() else None
         create_private_folder(path.parent)
         atomic_write(path, text.encode("utf-8"), mode=0o644)
     except OSError as error:
         raise NotifyError(
             f"{path} cannot be written: {error.strerror}", hint="make sure that its folder is yours"
         ) from error
-    _systemctl("daemon-reload")
-    return path
+    return earlier
 
 
 def _unit_text(name: str, *, home: str, environment: str) -> str:

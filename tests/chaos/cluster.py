@@ -239,7 +239,7 @@ class _ClusterRun:
         if not worker.process.last_output:
             return False
         if stops:
-            time.sleep(_STOPPED_SECONDS)  # as above
+            time.sleep(_STOPPED_SECONDS)  # until its lease has ended
             worker.process.kill(signal.SIGCONT)
         else:
             worker.end(signal.SIGKILL)

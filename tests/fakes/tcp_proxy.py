@@ -31,7 +31,7 @@ class TcpProxy:
         self._is_ready.wait()
 
     def reset(self) -> None:
-        """Close all connections at once, without saying goodbye."""
+        """Reset all connections."""
         self._loop.call_soon_threadsafe(self._reset)
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class TcpProxy:
         server.close()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.1))
+        self._loop.run_until_complete(asyncio.sleep(0.1))  # in which the cancelled tasks end
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,7 +70,7 @@ class TcpProxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             if self.delay:
-                await asyncio.sleep(self.delay)
+                await asyncio.sleep(self.delay)  # the delay that the test asks for
             while self.is_black_hole:
                 await asyncio.sleep(0.05)  # how long a test waits after the end of the black hole
             writer.write(data)

@@ -88,6 +88,10 @@ class SqlOutbox:
         self.recipients.committed(mailed, has_withheld=any(item.withheld for item in notifications))
         self.events.mark_dirty(event.key for event in events)
         reached("outbox.enqueued")
+        self._enqueued(notifications)
+
+    def _enqueued(self, notifications: Sequence[Notification]) -> None:
+        """Tell other processes about stored notifications; in a file of one worker there is nobody to tell."""
 
     def import_sent(
         self, events: Sequence[Event], notifications: Sequence[Notification], threads: Mapping[str, str], now: float

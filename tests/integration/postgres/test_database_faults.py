@@ -88,7 +88,7 @@ def test_server_that_does_not_answer_is_given_up(
 
 
 def test_worker_connects_again_after_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its claims stay its own, and it hears of new notifications again."""
+    """Its claims stay valid, and it receives announcements again."""
     caplog.set_level(logging.INFO)
     postgres.require("15")
     with postgres.serve("15") as server:

@@ -20,7 +20,7 @@ OTHER = "other@datasite.example"
 
 def hang(outbox: PostgresOutbox) -> None:
     """Let a worker stop renewing its lease, as one does whose process is stopped; its connections stay open."""
-    outbox.cluster._renew = lambda connection: None  # type: ignore[method-assign]
+    outbox.cluster._renew = lambda connection: None  # type: ignore[method-assign] # it renews nothing
 
 
 def recover(outbox: PostgresOutbox) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from syftnotify.core.cluster import Channel
-from syftnotify.core.emitted_jobs import EmittedJobChanges
 from syftnotify.core.errors import StateError
-from syftnotify.core.models import INBOX, Event, Notification
+from syftnotify.core.models import INBOX, Notification
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
@@ -17,6 +16,7 @@ from syftnotify.store.outbox.postgres.migration import prepare
 from syftnotify.store.outbox.postgres.queue import PostgresQueue
 from syftnotify.store.outbox.postgres.timeline import follow_timeline, recorded_timeline
 from syftnotify.store.outbox.postgres.transports import PostgresTransports
+from syftnotify.store.outbox.recipients import RecipientStore
 from syftnotify.store.outbox.sql_outbox import SqlOutbox
 from syftnotify.system.paths import Home
 
@@ -50,6 +50,7 @@ class PostgresOutbox(SqlOutbox):
         """
         database = PostgresDatabase(url, scope, discards_changes=discards_changes)
         super().__init__(database, AlertRuleStore(database, AlertTargets(home)), PostgresInbox(database))
+        self.recipients = RecipientStore(database, is_shared=True)
         self._members = Membership(database, PostgresTransports(database), lease=lease)
         self.queue = PostgresQueue(database, self.events, self._members)
         self._postgres = database
@@ -80,17 +81,7 @@ class PostgresOutbox(SqlOutbox):
         self.recipients.clear_cache()
         return True
 
-    def enqueue(
-        self,
-        events: Sequence[Event],
-        notifications: Sequence[Notification],
-        now: float,
-        *,
-        jobs: EmittedJobChanges | None = None,
-        uncertain: Collection[str] = (),
-        newcomers: Collection[str] = (),
-    ) -> None:
-        super().enqueue(events, notifications, now, jobs=jobs, uncertain=uncertain, newcomers=newcomers)
+    def _enqueued(self, notifications: Sequence[Notification]) -> None:
         if notifications:
             self._members.announce(Channel.QUEUE)
         if any(item.medium == INBOX for item in notifications):
