@@ -45,6 +45,24 @@ _SYFTBG = (
 _SYFTBG_MISSING = "syft-bg is missing because it could not be installed on this machine.\n"
 
 
+_SHARED_PAGE = """\
+# Performance of a shared database
+
+`python -m benchmarks.postgres --write` measures these figures and writes this page; [Performance](performance.md) is
+about one worker and its file. A figure and its baseline are measured in one run on one machine. Server, workers and the
+simulated homes share the cores of this machine: {machine}, PostgreSQL {version}, {day}.
+
+The server has 1 GB of shared buffers and waits for the disk at each commit; its other options are the defaults. The
+docstrings of `benchmarks/postgres.py` and `benchmarks/postgres_day.py` describe the methods.
+
+| what | measured | baseline | ratio | target | met |
+|---|---|---|---|---|---|
+{rows}
+
+{notes}
+"""
+
+
 def write_page(figures: list[Figure], folder: Path) -> None:
     """Write the page and the diagram into `folder`."""
     ours, bare, theirs = _curves(figures)
@@ -63,6 +81,18 @@ def write_page(figures: list[Figure], folder: Path) -> None:
         Curve("bare loop", "#767676", bare),
     ]
     (folder / "performance.svg").write_text(render_svg(curves), encoding="utf-8")
+
+
+def write_shared_page(figures: list[Figure], version: str, folder: Path) -> None:
+    """Write the page of the figures of `benchmarks.postgres` into `folder`."""
+    page = _SHARED_PAGE.format(
+        machine=describe_machine(),
+        version=version,
+        day=date.today().isoformat(),  # noqa: DTZ011 - the date in the local timezone
+        rows="\n".join(map(_format_row, figures)),
+        notes="\n".join(f"- {figure.name}: {figure.note}" for figure in figures if figure.note),
+    )
+    (folder / "performance-shared.md").write_text(page, encoding="utf-8")
 
 
 def describe_machine() -> str:

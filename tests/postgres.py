@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,9 @@ import psycopg
 import pytest
 
 _USER = "postgres"
+_OPTIONS = ("max_connections=200", "wal_level=replica", "max_wal_senders=5", "log_min_messages=fatal")
 # Nothing needs to survive a loss of power, and tests that restart the server do not cut the power.
-_OPTIONS = ("fsync=off", "max_connections=200", "wal_level=replica", "max_wal_senders=5", "log_min_messages=fatal")
+_WITHOUT_FSYNC = ("fsync=off",)
 
 
 @cache
@@ -54,7 +55,13 @@ class Server:
     programs: Path
     data: Path
     port: int
+    options: Sequence[str] = _WITHOUT_FSYNC  # of the program, as `name=value`
     process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def log(self) -> Path:
+        """The messages of the server, only those of level fatal."""
+        return self.data.with_suffix(".log")
 
     def url(self, database: str = _USER) -> str:
         """The address of a database, as `database` in the configuration."""
@@ -75,9 +82,14 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
         command: list[str | Path] = [self.programs / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.data]
-        for option in ("listen_addresses=127.0.0.1", *_OPTIONS):
+        for option in ("listen_addresses=127.0.0.1", *_OPTIONS, *self.options):
             command += ["-c", option]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **as_user())
+        if (setpriv := shutil.which("setpriv")) is not None:  # it does not outlive a test process that is killed
+            command = [setpriv, "--pdeathsig", "INT", *command]
+        with self.log.open("ab") as server_log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=server_log, start_new_session=True, **as_user()
+            )
         ready: list[str | Path] = [
             self.programs / "pg_isready",
             "-h",
@@ -90,7 +102,7 @@ class Server:
         ]
         while subprocess.run(ready, check=False).returncode:
             if self.process.poll() is not None:
-                raise RuntimeError(f"PostgreSQL ended with exit code {self.process.returncode}")
+                raise RuntimeError(f"PostgreSQL ended: {self.log.read_text(errors='replace')}")
 
     def execute(self, statement: str, database: str = _USER) -> list[tuple[object, ...]]:
         """The result of one statement."""
@@ -119,7 +131,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(version: str) -> Iterator[Server]:
+def serve(version: str, options: Sequence[str] = _WITHOUT_FSYNC) -> Iterator[Server]:
     """A server of `version` with an empty data folder, which is removed at the end."""
     programs = installations()[version]
     # A short path, because that of its socket is limited; not below a folder that only root can enter.
@@ -143,7 +155,7 @@ def serve(version: str) -> Iterator[Server]:
             "-N",
         ]
         subprocess.run(create, check=True, stdout=subprocess.DEVNULL, **as_user())
-        server = Server(programs, data, free_port())
+        server = Server(programs, data, free_port(), options)
         server.start()
         try:
             yield server
