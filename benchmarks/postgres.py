@@ -91,8 +91,10 @@ def fill(server: postgres.Server, database: str, count: int) -> None:
         server.execute(f'DROP INDEX syftnotify."{index.name}"', database)
     for statement in statements:
         server.execute(statement, database)
+    dialect: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's
     for index in indexes:
-        server.execute(str(sa.schema.CreateIndex(index).compile(dialect=postgresql.dialect())), database)
+        create = sa.schema.CreateIndex(index).compile(dialect=dialect)
+        server.execute(str(create), database)
     for table in tables:
         server.execute(f"VACUUM (FREEZE, ANALYZE) syftnotify.{table}", database)
 

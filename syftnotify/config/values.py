@@ -215,10 +215,10 @@ def _database(value: Any) -> SecretStr:
     scheme, separator, rest = text.partition("://")
     if scheme not in _DATABASE_SCHEMES or not separator or not rest:
         raise ValueError("expected `postgresql+psycopg://user:password@host/name`")
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         _ = parts.port
-    except ValueError:
+    except ValueError:  # its text may quote the password
         raise ValueError("its port is not a number; percent-encode special characters of the password") from None
     if not parts.path.strip("/"):
         raise ValueError("it names no database; write `postgresql+psycopg://user:password@host/name`")

@@ -20,7 +20,7 @@ class WorkerMode(StrEnum):
 
 
 class Channel(StrEnum):
-    """What processes tell each other. The values are names of channels in PostgreSQL."""
+    """What processes announce to each other. The values are names of channels in PostgreSQL."""
 
     QUEUE = "syftnotify_queue"  # something may be delivered
     INBOX = "syftnotify_inbox"  # something was stored in an inbox
@@ -114,10 +114,11 @@ class Cluster(Protocol):
     def workers(self) -> list[WorkerRecord]:
         """The processes that count as alive, of all scopes, the oldest first."""
 
-    def lead(self, seconds: float) -> bool:
-        """Whether this worker leads its scope; it becomes the leader if there is none.
+    def lead(self, seconds: float) -> int:
+        """Lead this scope if no other worker does; returns a number that changes with the leader.
 
-        It leads until `seconds` after the last call, and while this process renews its lease.
+        0: another worker leads. This one leads until `seconds` after the last call, and for some minutes more while
+        this process renews its lease, because a scan may take long.
         """
 
     def load_ledger(self) -> bytes | None:
@@ -126,8 +127,11 @@ class Cluster(Protocol):
     def save_ledger(self, content: bytes) -> bool:
         """Save the ledger of the scope for the next leader; returns False if this worker does not lead any more."""
 
-    def publish(self, context: Mapping[str, Any]) -> None:
-        """Publish what other workers need to render the messages of this scope: a JSON object."""
+    def publish(self, context: Mapping[str, Any], *, is_enabled: bool) -> None:
+        """Publish what other workers need to render the messages of this scope: a JSON object.
+
+        Unless it `is_enabled`, nobody sends anything for this scope.
+        """
 
     def context(self, scope: str) -> Mapping[str, Any] | None:
         """What was published for `scope`."""
@@ -135,7 +139,7 @@ class Cluster(Protocol):
     def listen(self, channel: Channel, listener: Callable[[], None]) -> None:
         """Call `listener`, in another thread, after some process announced `channel`. Only before `join`.
 
-        Announcements may be lost, for example while the connection is: a listener also looks from time to time.
+        Announcements may be lost, for example while the connection is: a listener also polls.
         """
 
     def announce(self, channel: Channel) -> None:

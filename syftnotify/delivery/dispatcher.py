@@ -95,6 +95,11 @@ class Dispatcher:
         if self._limits is not None:
             queue.share(self._limits)
 
+    def refresh_pauses(self) -> None:
+        """Take over what other workers have paused, also if this one delivers nothing. Raises: StateError."""
+        if self._limits is not None:
+            self._limits.refresh(self._queues)
+
     def start(self) -> None:
         """Check all transports and start delivering in the background."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)

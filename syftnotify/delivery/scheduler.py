@@ -82,10 +82,11 @@ class Scheduler:
                     self.start_check(queue)
                 if self._queues.is_full:
                     return MAX_TIMEOUT  # the end of an attempt wakes the thread
-                wait = queue.wait(self._monotonic())
-                if wait <= 0.0:
-                    has_progress = self._start_from(queue, until) or has_progress
-                elif self._waits_for_rate(queue, until):
+                if queue.wait(self._monotonic()) <= 0.0 and self._start_from(queue, until):
+                    has_progress = True
+                    continue
+                wait = queue.wait(self._monotonic())  # again: another worker may have taken the last permits
+                if wait > 0.0 and self._waits_for_rate(queue, until):
                     waits.append(wait)
             has_progress = has_progress and not self._outcomes.has_unsaved
         return min(waits, default=None)
@@ -96,9 +97,14 @@ class Scheduler:
         if slots <= 0:
             return False
         now = self._clock() if until is None else min(self._clock(), until)
+        if queue.has_shared_rate and self._claims.next_due(queue, now) != 0.0:
+            return False  # permits that nothing needs would be missing for other workers meanwhile
         permits = queue.take_permits(slots, self._monotonic())
-        messages = self._claims.claim(queue, now, permits) if permits else []
-        queue.return_permits(permits - len(messages))
+        messages: list[list[ClaimedNotification]] = []
+        try:
+            messages = self._claims.claim(queue, now, permits) if permits else []
+        finally:
+            queue.return_permits(permits - len(messages))
         self._unsubmitted.extend(partial(self._start_attempt, queue, claimed, now) for claimed in messages)
         self._submit_claimed()
         return bool(messages)

@@ -11,7 +11,7 @@ from syftnotify.delivery.transport_queue import RateLimit, TransportQueue
 
 log = logging.getLogger(__name__)
 
-_REFRESH_SECONDS = 1.0  # between two looks at the pauses of other workers
+_REFRESH_SECONDS = 1.0  # between two reads of the pauses of other workers
 
 
 class _SharedTokenBucket:

@@ -113,6 +113,11 @@ class TransportQueue:
         if self.options.rate is not None:
             self._bucket = limits.rate_limit(self.name, self.options.rate, self.options.burst)
 
+    @property
+    def has_shared_rate(self) -> bool:
+        """Whether its rate limit is shared with other workers."""
+        return self._shared is not None and self._bucket is not None
+
     def renderer_for(self, scope: str) -> Renderer:
         """The renderer of messages of one home. Raises: StateError."""
         return self._renderer if self._renderers is None else self._renderers(scope)

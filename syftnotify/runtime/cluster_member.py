@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import plural
-from syftnotify.runtime.container import App
+from syftnotify.runtime.container import App, apply_settings_to_queue
 from syftnotify.runtime.leadership import Leadership
+from syftnotify.system import worker_status
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class ClusterMember:
         """For the status; empty if there are no others."""
         if self._leadership is None:
             return ""
-        return "leader" if self.leads else "standby"
+        return worker_status.LEADER if self.leads else worker_status.STANDBY
 
     def begin_scan(self) -> bool:
         """Find out whether this worker leads; returns whether it does so from now on, and must scan everything.
@@ -47,15 +48,31 @@ class ClusterMember:
         Raises:
             StateError: the outbox cannot be used.
         """
-        if self._leadership is None or not self._leadership.acquire():
+        if self._leadership is None:
             return False
+        self._app.dispatcher.refresh_pauses()
+        if not self._leadership.acquire():
+            return False
+        apply_settings_to_queue(self._app.settings, self._app.outbox)
         self._app.pipeline.reset()
         return True
 
-    def save_ledger(self, *, is_last: bool = False) -> None:
+    def save_ledger(self) -> None:
         """Save the ledger for the next leader, now and then. Raises: StateError."""
         if self._leadership is not None:
-            self._leadership.save(is_last=is_last)
+            self._leadership.save()
+
+    def finish(self) -> None:
+        """Save what this worker knows, before it ends. Raises: StateError.
+
+        One that stands by must not take over what has ended: the ledger of the leader records it.
+        """
+        if not self.leads:
+            return
+        self._app.pipeline.sync_ledger()
+        self._app.pipeline.save_scan_cache()
+        if self._leadership is not None:
+            self._leadership.save(is_last=True)
 
     def seconds_until_recovery(self) -> float:
         """Seconds until `recover` has something to do; infinite if there are no others."""
@@ -66,11 +83,11 @@ class ClusterMember:
     def recover(self) -> None:
         """Record as unknown what dead workers were sending. Raises: StateError."""
         self._recovered_at = self._monotonic()
-        recover_others(self._app.outbox, self._app.clock())
+        recover(self._app.outbox, self._app.clock())
 
 
-def recover_others(outbox: OutboxStore, now: float) -> None:
-    """Record as unknown what dead workers were sending. Raises: StateError."""
+def recover(outbox: OutboxStore, now: float) -> None:
+    """Record as unknown what dead workers were sending, or the last worker of a file. Raises: StateError."""
     if count := outbox.queue.recover(now):
-        attempts = plural(count, "attempt")
-        log.warning("notification: %s of other workers were cut off and may have been delivered", attempts)
+        whose = "the last worker" if outbox.cluster is None else "other workers"
+        log.warning("notification: %s of %s were cut off and may have been delivered", plural(count, "attempt"), whose)

@@ -141,7 +141,7 @@ def join_cluster(settings: Settings, cluster: Cluster, dispatcher: Dispatcher, m
         cluster.listen(Channel.QUEUE, dispatcher.wake)
     cluster.join(mode)
     if mode is not WorkerMode.DELIVER:
-        cluster.publish(published_context(settings))
+        cluster.publish(published_context(settings), is_enabled=settings.config.notify.enabled)
 
 
 def _dispatcher(
@@ -152,10 +152,21 @@ def _dispatcher(
     monotonic: Callable[[], float],
     on_change: Callable[[], None],
 ) -> Dispatcher:
-    sections = {**settings.config.transports, **settings_of_targets(outbox.alert_rules.all())}
-    outbox.queue.reassign(list(sections), settings.default_mail_transport)
-    outbox.queue.skip_denied(settings.config.recipients.denies, DENIED)
+    sections = transport_sections(settings, outbox)
+    if outbox.cluster is None:  # otherwise the worker that leads does it
+        apply_settings_to_queue(settings, outbox)
     return build_dispatcher(settings, outbox, sections, clock=clock, monotonic=monotonic, on_change=on_change)
+
+
+def transport_sections(settings: Settings, outbox: OutboxStore) -> dict[str, TransportSettings]:
+    """The settings of all transports by name, with those of the URLs of alert rules. Raises: StateError."""
+    return {**settings.config.transports, **settings_of_targets(outbox.alert_rules.all())}
+
+
+def apply_settings_to_queue(settings: Settings, outbox: OutboxStore) -> None:
+    """Apply the configuration to what was queued under an earlier one. Raises: StateError."""
+    outbox.queue.reassign(list(transport_sections(settings, outbox)), settings.default_mail_transport)
+    outbox.queue.skip_denied(settings.config.recipients.denies, DENIED)
 
 
 def build_dispatcher(

@@ -12,6 +12,7 @@ from syftnotify.core.cluster import DatabaseFacts, WorkerRecord
 from syftnotify.core.errors import ConfigError, NoTablesError, NotifyError
 from syftnotify.runtime.opening import check_packages, connect_outbox
 from syftnotify.services.settings import load
+from syftnotify.services.transports import published_context
 from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_lock
 from syftnotify.system.paths import Home
@@ -89,6 +90,10 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
             file.queue.recover(time.time())
         with closing(PostgresDatabase(url, settings.config.scope)) as database:
             prepare(database)
+            with closing(connect_outbox(settings)) as outbox:
+                assert outbox.cluster is not None  # for mypy: it is in a database
+                # Whoever delivers what is copied needs it.
+                outbox.cluster.publish(published_context(settings), is_enabled=settings.config.notify.enabled)
             return OutboxCopy(home.outbox, database).run(on_progress)
 
 

@@ -11,12 +11,12 @@ from contextlib import closing
 
 from syftnotify.config.load import Settings
 from syftnotify.core.cluster import WorkerMode
-from syftnotify.core.errors import ConfigError, StateError
+from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.runtime import systemd
-from syftnotify.runtime.cluster_member import RECOVERY_SECONDS, recover_others
-from syftnotify.runtime.container import build_dispatcher, join_cluster, transport_queue
+from syftnotify.runtime.cluster_member import RECOVERY_SECONDS, recover
+from syftnotify.runtime.container import build_dispatcher, join_cluster, transport_queue, transport_sections
 from syftnotify.runtime.opening import connect_outbox
 from syftnotify.transports.webhook.alert_targets import settings_of_targets
 
@@ -40,19 +40,24 @@ class DeliveryWorker:
             StateError: the database cannot be used.
         """
         require_database(self._settings, WorkerMode.DELIVER)
+        if not self._settings.config.notify.enabled:
+            raise ConfigError(
+                "`notify.enabled` is false, so this worker would deliver nothing",
+                hint=f"remove it from {self._settings.home.config}, or do not start the worker",
+            )
         with closing(connect_outbox(self._settings)) as outbox:
             cluster = outbox.cluster
             assert cluster is not None  # for mypy: an outbox in a database has one
             dispatcher = build_dispatcher(
                 self._settings,
                 outbox,
-                {**self._settings.config.transports, **settings_of_targets(outbox.alert_rules.all())},
+                transport_sections(self._settings, outbox),
                 clock=cluster.time,
                 monotonic=time.monotonic,
                 on_change=lambda: None,
             )
             join_cluster(self._settings, cluster, dispatcher, WorkerMode.DELIVER)
-            recover_others(outbox, cluster.time())
+            recover(outbox, cluster.time())
             dispatcher.start()
             log.info("worker started, pid %d: it delivers for all homes of the database", os.getpid())
             systemd.sd_notify("READY=1\nSTATUS=running")
@@ -73,11 +78,11 @@ class DeliveryWorker:
         """Recover what dead workers were sending, and add queues for the targets of new alert rules."""
         try:
             assert outbox.cluster is not None  # for mypy
-            recover_others(outbox, outbox.cluster.time())
+            recover(outbox, outbox.cluster.time())
             targets = settings_of_targets(outbox.alert_rules.all())
             for name in targets.keys() - dispatcher.queues.keys():
                 dispatcher.add(transport_queue(self._settings, outbox, name, targets[name], outbox.cluster.time))
-        except StateError as error:
+        except NotifyError as error:
             log.error("%s", error)
         dispatcher.wake()
         if not dispatcher.is_alive:

@@ -53,10 +53,13 @@ class EmittedEvents:
         """Read the stored jobs again, after the outbox was replaced."""
         self._started = None
 
-    def enqueue(self, now: float, context: RoutingContext, *, group: bool, dry_run: bool = False) -> EnqueuedEvents:
+    def enqueue(
+        self, now: float, context: RoutingContext, *, group: bool, reminds: bool = True, dry_run: bool = False
+    ) -> EnqueuedEvents:
         """Enqueue new events and due reminders in one transaction, and remove the events from the spool.
 
-        With `group`, many notifications to one recipient become a digest. With `dry_run`, nothing is changed.
+        With `group`, many notifications to one recipient become a digest. Without `reminds`, another worker sends the
+        reminders. With `dry_run`, nothing is changed.
 
         Raises:
             StateError: the outbox cannot be used. Nothing was enqueued; the next scan finds it all again.
@@ -65,7 +68,7 @@ class EmittedEvents:
         new = self._new_events(batch) if batch.events else []
         stored = self._outbox.emitted_jobs.find({event.entity for event in new}) if new else {}
         new, changes = with_job_options(new, stored, now)
-        started = self._apply(changes, now)
+        started = self._apply(changes, now) if reminds else {}
         found = EnqueuedEvents(new, is_complete=batch.is_complete)
         if new or started:
             due, reminded = due_emitted_reminders(
@@ -80,7 +83,8 @@ class EmittedEvents:
             found.notifications = defer(notifications, by_key, self._quiet_hours, now)
         if not dry_run:
             self._outbox.enqueue(found.events, found.notifications, now, jobs=changes)
-            self._started = self._apply(changes, now)
+            # Several workers of one home store such jobs; the only worker of an outbox knows what is stored.
+            self._started = self._apply(changes, now) if self._outbox.cluster is None else None
             self._spool.remove(batch)
             for event in found.events:
                 log.info("detected %s %s", event.kind.value, escape(event.entity))

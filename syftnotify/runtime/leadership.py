@@ -34,6 +34,7 @@ class Leadership:
         self._seconds = _LEASE_INTERVALS * interval
         self._monotonic = monotonic
         self.is_held = False
+        self._epoch = 0  # of the last leadership for which the ledger was loaded
         self._saved: tuple[int, int] | None = None  # modification time and size of the last saved ledger
         self._saved_at = -math.inf
 
@@ -43,16 +44,17 @@ class Leadership:
         Raises:
             StateError: the database cannot be used.
         """
-        leads = self._cluster.lead(self._seconds)
-        if self.is_held and not leads:
+        epoch = self._cluster.lead(self._seconds)
+        if self.is_held and not epoch:
             log.warning("another worker scans this tree now; this one stands by")
-        if self.is_held or not leads:
-            self.is_held = leads
+        if not epoch or epoch == self._epoch:
+            self.is_held = bool(epoch)
             return False
+        self.is_held = False  # until the ledger is loaded: another worker may have led meanwhile
         content = self._cluster.load_ledger()
         if content is not None and content != self._read():
             atomic_write(self._ledger, content)
-        self.is_held = True  # not before: without the ledger of the last leader nothing may be scanned
+        self.is_held, self._epoch = True, epoch  # not before: nothing may be scanned without the last leader's ledger
         log.info("this worker scans the tree")
         return True
 

@@ -43,6 +43,22 @@ def connect_outbox(settings: Settings, *, creates: bool = True, discards_changes
     )
 
 
+def shared_ledger(settings: Settings) -> bytes | None:
+    """The ledger that the last leader has saved in the database; None: there is none.
+
+    Raises:
+        StateError: the database cannot be used.
+        NotifyError: the packages for PostgreSQL are not installed.
+    """
+    if settings.config.database is None:
+        return None
+    try:
+        with closing(connect_outbox(settings, creates=False)) as outbox:
+            return None if outbox.cluster is None else outbox.cluster.load_ledger()
+    except NoTablesError:
+        return None
+
+
 def check_packages() -> None:
     """Raises: NotifyError, the packages for PostgreSQL are not installed."""
     if importlib.util.find_spec("psycopg") is None:

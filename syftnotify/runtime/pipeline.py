@@ -185,11 +185,13 @@ class Pipeline:
     def tick_beside_leader(self, now: float) -> ScanReport:
         """Enqueue the events that were emitted on this machine, while another worker scans the tree.
 
+        The ledger, which is the leader's, does not record them as owed.
+
         Raises:
             StateError: the outbox cannot be used; the events stay in the spool.
         """
         self._routing.refresh(now, None)
-        found = self._emitted.enqueue(now, self._context(now), group=False, dry_run=False)
+        found = self._emitted.enqueue(now, self._context(now), group=False, reminds=False)
         return ScanReport(events=found.events, notifications=found.notifications, rescan_soon=not found.is_complete)
 
     def enqueue_worker_event(self, event: Event, now: float, *, transport: str = "") -> None:

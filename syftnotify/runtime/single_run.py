@@ -13,8 +13,10 @@ from syftnotify.config.secrets import key_file
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Notification
+from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.container import App, build_app
 from syftnotify.runtime.health.reporter import HealthReporter
+from syftnotify.runtime.opening import shared_ledger
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.status_fields import single_scan_status
 from syftnotify.services.settings import check_ready, load_reporting_all
@@ -73,7 +75,8 @@ def scan_once(home: Home) -> ScanResult:
         settings = check_ready(home)
         app = build_app(settings)
         try:
-            scan, status = _scan_and_deliver(app)
+            member = ClusterMember(app)
+            scan, status = _scan_and_deliver(app, member)
         except NotifyError as error:
             raise NotifyError(f"scan failed: {error}", hint=error.hint) from error
         finally:
@@ -84,7 +87,10 @@ def scan_once(home: Home) -> ScanResult:
         len(scan.events),
         scan.waiting_for,
         settings.config.notify.enabled,
-        tuple(settings.warnings),
+        (
+            *settings.warnings,
+            *([] if member.leads else ["another worker scans this tree; this one has only delivered"]),
+        ),
         status,
     )
 
@@ -98,6 +104,8 @@ def dry_run(home: Home) -> DryRun:
     settings = load_reporting_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = _copy_state(home, Path(folder))
+        if (ledger := shared_ledger(settings)) is not None:
+            copy.state.write_bytes(ledger)
         app = build_app(replace(settings, home=copy), discards_changes=True)
         try:
             scan = app.pipeline.tick(time.time(), last_scan=worker_status.read(copy).last_look_s, dry_run=True)
@@ -109,14 +117,22 @@ def dry_run(home: Home) -> DryRun:
     return DryRun(planned, len(scan.events), counts.waiting, scan.waiting_for, settings.config.notify.enabled)
 
 
-def _scan_and_deliver(app: App) -> tuple[ScanReport, WorkerStatus]:
-    """Scan, deliver, and write the status file."""
+def _scan_and_deliver(app: App, member: ClusterMember) -> tuple[ScanReport, WorkerStatus]:
+    """Scan unless another worker does, deliver, and write the status file."""
     settings = app.settings
     earlier = worker_status.read(settings.home)
     reporter = HealthReporter(app, clock=time.time, monotonic=time.monotonic)
     started, now = time.perf_counter(), time.time()
-    scan = app.run_once(earlier.last_look_s)
-    is_complete = settings.config.notify.enabled and not scan.waiting_for
+    is_enabled = settings.config.notify.enabled
+    if is_enabled:
+        member.begin_scan()
+    if member.leads or not is_enabled:
+        scan = app.run_once(earlier.last_look_s)
+        member.finish()
+    else:
+        scan = app.pipeline.tick_beside_leader(app.clock())
+        app.dispatcher.drain()
+    is_complete = is_enabled and member.leads and not scan.waiting_for
     if is_complete:
         _report_health(app, reporter, scan)
     status = single_scan_status(app, scan, now, time.perf_counter() - started)

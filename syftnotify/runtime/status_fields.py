@@ -14,7 +14,7 @@ from syftnotify.core.text import iso
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.services.transports import sign_in_expirations
-from syftnotify.system.worker_status import WorkerStatus
+from syftnotify.system.worker_status import STANDBY, WorkerStatus
 
 
 def new_status(settings: Settings) -> WorkerStatus:
@@ -46,7 +46,9 @@ def set_scan(status: WorkerStatus, report: ScanReport, now: float, seconds: floa
 
     `last_look_s`, the last scan whose events were recorded, is left to the caller.
     """
-    status.jobs, status.peers, status.waiting_for = report.jobs, report.peers, report.waiting_for
+    if status.role != STANDBY:  # the leader counts them
+        status.jobs, status.peers = report.jobs, report.peers
+    status.waiting_for = report.waiting_for
     status.delayed = report.delayed
     status.scans += 1
     status.last_scan, status.last_scan_s = {"at": iso(now, exact=True), "seconds": seconds}, now

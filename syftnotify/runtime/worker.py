@@ -80,11 +80,7 @@ class Worker:
             AlreadyRunningError, LockLostError: the lock file was replaced or removed.
         """
         systemd.sd_notify("STATUS=first scan")
-        interrupted = self._app.outbox.queue.recover(self._app.clock())
-        if interrupted:
-            log.warning(
-                "notification: %d attempts of the last worker were interrupted and may have been delivered", interrupted
-            )
+        self._member.recover()
         report = self._attempt(Step.SCAN, self._scan, fatal=(StateError, *_LOCK_ERRORS))
         self._schedule.finish(report)
         if self._delivers:
@@ -186,6 +182,7 @@ class Worker:
         is_full = self._member.begin_scan() or is_full
         status.role = self._member.role
         if not self._member.leads:
+            status.last_look_s = now  # what happens now is the leader's to report: no downtime
             return pipeline.tick_beside_leader(shared_now)
         is_first = status.last_scan_s is None
         report = pipeline.tick(
@@ -284,9 +281,7 @@ class Worker:
         self._app.dispatcher.stop()
         self._watcher.stop()
         try:
-            self._app.pipeline.sync_ledger()
-            self._app.pipeline.save_scan_cache()
-            self._member.save_ledger(is_last=True)
+            self._member.finish()
         except StateError as error:
             log.error("the ledger cannot be saved: %s", error)
         if not self._is_replaced:  # otherwise worker.json belongs to the other worker

@@ -12,7 +12,7 @@ from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import RenderContext, TransportSettings
 from syftnotify.core.cluster import Cluster
-from syftnotify.core.errors import ConfigError
+from syftnotify.core.errors import ConfigError, StateError
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import INBOX
 from syftnotify.core.ports import Renderer
@@ -106,18 +106,19 @@ class ScopeRenderers:
         self._others: dict[str, tuple[float, Renderer]] = {}  # by scope: when it was built, and the renderer
 
     def __call__(self, scope: str) -> Renderer:
-        """The renderer for `scope`; that of this home if nothing was published.
+        """The renderer for `scope`.
 
         Raises:
-            StateError: the database cannot be used.
+            StateError: the database cannot be used, or that home has published nothing.
         """
         if scope == self._settings.config.scope:
             return self._own
-        built_at, renderer = self._others.get(scope, (-math.inf, self._own))
-        if self._monotonic() - built_at >= _CONTEXT_SECONDS:
+        built_at, renderer = self._others.get(scope, (-math.inf, None))
+        if renderer is None or self._monotonic() - built_at >= _CONTEXT_SECONDS:
             published = self._cluster.context(scope)
-            if published is not None:
-                renderer = build_renderer(self._settings, self._name, self._section, self._context(published))
+            if published is None:
+                raise StateError(f"the home of {scope} has not published its links", hint="start its worker once")
+            renderer = build_renderer(self._settings, self._name, self._section, self._context(published))
             self._others[scope] = (self._monotonic(), renderer)
         return renderer
 

@@ -21,6 +21,10 @@ _STUCK_SECONDS = 600.0  # without progress of the first scan; the same time as s
 _MAX_NUMBER = 1e11  # no stored number is larger; as a timestamp it is the year 5138
 
 
+# Whether a worker scans its tree, if several workers share it.
+LEADER, STANDBY = "leader", "standby"
+
+
 class Phase(StrEnum):
     """What a worker is doing, or how the last one ended."""
 
@@ -59,7 +63,7 @@ class WorkerStatus:
     dead: int = 0
     unacknowledged: int = 0  # dead letters
     database: str = ""  # address of the database that several workers share, without password; empty: a file
-    role: str = ""  # leader or standby, if there is a database
+    role: str = ""  # `LEADER` or `STANDBY`, if there is a database
     api: str = ""  # address of the API; empty: it is not served
     api_problem: str = ""  # why it is not, although it should be
     vanished: str = ""  # the folder that disappeared, and since when

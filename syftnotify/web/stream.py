@@ -139,7 +139,7 @@ class StreamHub:
                 await asyncio.sleep(_RETRY_SECONDS)  # likewise
 
     async def join_cluster(self, cluster: Cluster) -> None:
-        """Look at once for what other processes announce. Raises: StateError."""
+        """Read what other processes announce, without waiting for the next poll. Raises: StateError."""
         loop = asyncio.get_running_loop()
 
         def wake() -> None:

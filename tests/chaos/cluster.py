@@ -240,6 +240,7 @@ class _ClusterRun:
             worker.process.wait(time.monotonic() + 0.2)
             self._write(1)
         if not worker.process.last_output:
+            worker.end(signal.SIGKILL)  # it would do it later, perhaps at the end of the campaign
             return False
         if stops:
             time.sleep(_STOPPED_SECONDS)  # until its lease has ended

@@ -13,11 +13,15 @@ from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, EmittedJobC
 from syftnotify.core.text import escape
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
+from syftnotify.store.outbox.inserts import Upsert
 from syftnotify.store.outbox.rows import dump_json
 from syftnotify.store.outbox.schema import EMITTED_JOBS
 
 log = logging.getLogger(__name__)
 
+_STORE = Upsert(
+    EMITTED_JOBS, ["entity"], lambda new: {each.name: new[each.name] for each in EMITTED_JOBS.c if not each.primary_key}
+)
 _STARTED = sa.select(EMITTED_JOBS).where(EMITTED_JOBS.c.started_at.is_not(None)).order_by(EMITTED_JOBS.c.entity)
 
 
@@ -43,7 +47,7 @@ class EmittedJobStore:
 
 def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, now: float) -> None:
     """Write `changes`, and delete jobs that had no event for `EXPIRY_SECONDS`."""
-    for some in chunks(sorted(changes)):
+    for some in chunks(sorted(entity for entity, job in changes.items() if job is None)):
         connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.entity.in_(some)))
     rows = [
         {
@@ -59,7 +63,7 @@ def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, n
         if job is not None
     ]
     if rows:
-        connection.execute(EMITTED_JOBS.insert(), rows)
+        _STORE.execute(connection, sorted(rows, key=lambda row: str(row["entity"])))
     connection.execute(EMITTED_JOBS.delete().where(EMITTED_JOBS.c.changed_at < now - EXPIRY_SECONDS))
 
 

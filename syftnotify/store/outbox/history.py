@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import Any
@@ -76,6 +76,7 @@ _QUEUES = (
     .group_by(NOTIFICATIONS.c.transport)
 )
 _QUEUED_AT = sa.select(NOTIFICATIONS.c.created_at).where(NOTIFICATIONS.c.seq == sa.bindparam("row_seq"))
+_PRUNE_PAGE = 1000  # events read at once
 _UNACKNOWLEDGED = sa.and_(NOTIFICATIONS.c.state == _DEAD, NOTIFICATIONS.c.acknowledged_at.is_(None))
 _COUNT_UNACKNOWLEDGED = sa.select(sa.func.count()).where(_UNACKNOWLEDGED)
 
@@ -278,31 +279,37 @@ class History:
     def prune(
         self, before: float, now: float, *, exempt: Container[str], limit: int | None = None, dry_run: bool = False
     ) -> int:
-        unfinished = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
         # Dead letters make the worker unhealthy until a user acknowledges them.
-        unacknowledged = sa.select(NOTIFICATIONS.c.event_key).where(_UNACKNOWLEDGED)
+        is_needed = sa.exists().where(
+            NOTIFICATIONS.c.event_key == EVENTS.c.key, sa.or_(NOTIFICATIONS.c.state.in_(UNFINISHED), _UNACKNOWLEDGED)
+        )
         is_recent_alert = sa.and_(
             EVENTS.c.kind.in_(WORKER_KIND_NAMES), EVENTS.c.noticed_at > now - _WORKER_EVENTS_KEPT_SECONDS
         )
         query = (
-            sa.select(EVENTS.c.key, EVENTS.c.entity)
-            .where(
-                EVENTS.c.noticed_at < before,
-                EVENTS.c.key.not_in(unfinished),
-                EVENTS.c.key.not_in(unacknowledged),
-                ~is_recent_alert,
-            )
-            .order_by(EVENTS.c.seq)
+            sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.noticed_at, EVENTS.c.seq)
+            .where(EVENTS.c.noticed_at < before, ~is_needed, ~is_recent_alert)
+            .order_by(EVENTS.c.noticed_at, EVENTS.c.seq)
+            .limit(_PRUNE_PAGE)
         )
         with self._database.reading() if dry_run else self._database.writing() as connection:
-            with connection.execute(query) as rows:
-                # The limit does not count exempt events: otherwise nothing after them would ever be deleted.
-                keys = list(islice((row.key for row in rows if row.entity not in exempt), limit))
+            # The limit does not count exempt events: otherwise nothing after them would ever be deleted.
+            found = (row.key for row in _pages(connection, query) if row.entity not in exempt)
+            keys = list(islice(found, limit))
             for some in chunks(keys) if not dry_run else ():
                 _delete_events(connection, some)
             if not dry_run:
                 connection.execute(SUBMISSIONS.delete().where(SUBMISSIONS.c.recorded_at < before))
         return len(keys)
+
+
+def _pages(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Any]:
+    """The rows of `query`, which orders events by time and number, page by page."""
+    position: sa.ColumnElement[bool] = sa.true()
+    while rows := connection.execute(query.where(position)).all():
+        yield from rows
+        last = rows[-1]
+        position = sa.tuple_(EVENTS.c.noticed_at, EVENTS.c.seq) > (last.noticed_at, last.seq)
 
 
 def _delete_events(connection: sa.Connection, keys: Collection[str]) -> None:

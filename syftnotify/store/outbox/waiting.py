@@ -18,6 +18,9 @@ from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
 class WaitingNotifications:
     """The part of `core.outbox.NotificationQueue` that claims nothing."""
 
+    # States of what `reassign` moves. The only worker of an outbox has claimed nothing yet when it does that.
+    _reassigned: tuple[str, ...] = (*UNFINISHED, NotificationState.WITHHELD.value)
+
     def __init__(self, database: Database, events: EventLog) -> None:
         self._database = database
         self._events = events
@@ -32,7 +35,7 @@ class WaitingNotifications:
 
     def reassign(self, transports: Sequence[str], to: str) -> int:
         orphans = NOTIFICATIONS.update().where(
-            NOTIFICATIONS.c.state.in_((*UNFINISHED, NotificationState.WITHHELD.value)),
+            NOTIFICATIONS.c.state.in_(self._reassigned),
             NOTIFICATIONS.c.transport.not_in(transports),
         )
         reason = NOTIFICATIONS.c.transport + " is not configured any more"

@@ -11,13 +11,18 @@ import pytest
 import sqlalchemy as sa
 
 from syftnotify.core.errors import StateError
+from syftnotify.runtime.opening import connect_outbox
+from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.demo import Tree
+from syftnotify.services.settings import load
 from syftnotify.store.outbox.postgres.copying import CopiedTable, OutboxCopy
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.migration import prepare
 from syftnotify.store.outbox.schema import SCHEMA
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests import postgres
+from tests.integration.postgres.conftest import OpenWorker
+from tests.integration.postgres.test_workers import OTHER
 from tests.outbox_helpers import claim_next, enqueue, submitted
 from tests.support import ANA, OWNER, Box, tally
 
@@ -121,15 +126,15 @@ def test_copy_that_was_interrupted_continues(tmp_path: Path, database_url: str) 
 
     def interrupt(table: str, copied: int, total: int) -> None:
         seen.append((table, copied, total))
-        if table == "notifications" and copied >= 2000:
+        if table == "events" and copied >= 1800:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         OutboxCopy(path, database).run(interrupt)
-    assert seen[-1] == ("notifications", 2000, 2500)
+    assert seen[-1] == ("events", 1800, 2500)
     found = OutboxCopy(path, database).run(lambda *progress: seen.append(progress))
     assert ("notifications", 2500, 2500) in seen
-    assert seen.count(("events", 1000, 2500)) == 1
+    assert seen.count(("events", 900, 2500)) == 1
     assert {each.name: each.rows for each in found}["notifications"] == 2500
     database.close()
 
@@ -141,13 +146,60 @@ def test_difference_is_found(tmp_path: Path, database_url: str, server: postgres
     database = opened(database_url)
 
     def change(table: str, _copied: int, _total: int) -> None:
-        if table == "notifications":
+        if table == "events":
             with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
-                connection.execute("UPDATE syftnotify.notifications SET recipient = 'else@x.org'")
+                connection.execute("UPDATE syftnotify.events SET payload = '{}', at = 'changed'")
 
-    with pytest.raises(StateError, match="the copy of notifications differs: 1 row"):
+    with pytest.raises(StateError, match="the copy of events differs: 1 row"):
         OutboxCopy(path, database).run(change)
     database.close()
+
+
+def test_nobody_delivers_before_the_copy_is_complete(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """Workers of other homes deliver for this one, and what they had sent would make the copy differ."""
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, *(submitted(str(number)) for number in range(1000)))
+    worker, database = open_worker(OTHER), opened(database_url)
+    claimed: list[int] = []
+
+    def claim(_table: str, _copied: int, _total: int) -> None:
+        claimed.append(len(claim_next(worker)))
+
+    OutboxCopy(path, database).run(claim)
+    database.close()
+    assert len(claimed) > 3
+    assert not any(claimed)
+    assert len(claim_next(worker)) == 1
+
+
+def test_copy_into_a_database_with_events_of_the_home_is_refused(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """They would be mixed with those of another file, which had other outcomes."""
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, submitted())
+    enqueue(open_worker(), submitted("b"), submitted("c"))
+    database = opened(database_url)
+
+    with pytest.raises(StateError, match=f"already has 2 events of {OWNER}"):
+        OutboxCopy(path, database).run(nothing)
+    database.close()
+
+
+def test_copy_after_the_api_was_served_keeps_its_keys(moved_box: Box) -> None:
+    """`notify serve` creates the key of cursors in both."""
+    settings = load(moved_box.home)
+    with closing(SqliteOutbox(moved_box.home.outbox)) as file, closing(connect_outbox(settings)) as shared:
+        for outbox in (file, shared):
+            prepare_cursors(outbox)
+        kept = shared.tokens.cursor_key()
+    moved_box.notify("db", "copy", check=0)
+    with closing(connect_outbox(settings)) as shared:
+        assert shared.tokens.cursor_key() == kept
 
 
 def test_damaged_rows_are_left_out_and_counted(tmp_path: Path, database_url: str) -> None:

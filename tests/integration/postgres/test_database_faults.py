@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -113,6 +117,78 @@ def test_worker_connects_again_after_a_restart(tmp_path: Path, caplog: pytest.Lo
     lost = [record for record in caplog.records if "connection to the database was lost" in record.message]
     assert len(lost) == 1
     assert "\n" not in lost[0].message
+
+
+def test_nobody_is_dead_after_the_database_has_stalled(tmp_path: Path) -> None:
+    """All commits wait for a standby that is not there, for longer than a lease."""
+    version = min(postgres.installations(), key=int, default="15")
+    postgres.require(version)
+    with postgres.serve(version) as server, ExitStack() as stack:
+        workers = [PostgresOutbox(server.url(), OWNER, Home(tmp_path), lease=SHORT_LEASE) for _ in range(3)]
+        for outbox in workers:
+            stack.callback(outbox.close)
+            enqueue(outbox, submitted(str(id(outbox))))
+        claimed = [claim_next(outbox) for outbox in workers]
+        stop = threading.Event()
+
+        def search(outbox: PostgresOutbox) -> None:
+            while not stop.is_set():
+                outbox.queue.recover(200.0)
+
+        threads = [threading.Thread(target=search, args=(outbox,)) for outbox in workers]
+        for thread in threads:
+            thread.start()
+        renewed = workers[0].cluster.workers()
+        wait_until(lambda: workers[0].cluster.workers()[0].renewed_at > renewed[0].renewed_at + SHORT_LEASE.patience)
+        server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
+        server.execute("SELECT pg_reload_conf()")
+        stalled = time.monotonic()
+        wait_until(lambda: time.monotonic() - stalled > 2 * SHORT_LEASE.seconds)
+        server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        server.execute("SELECT pg_reload_conf()")
+        resumed = time.monotonic()
+        wait_until(lambda: time.monotonic() - resumed > 2 * SHORT_LEASE.seconds)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+        assert len(workers[0].cluster.workers()) == 3
+        for outbox, items in zip(workers, claimed, strict=True):
+            outbox.queue.mark_sent(items, 201.0)
+        assert workers[0].history.counts() == tally(sent=3)
+
+
+def test_worker_with_more_than_a_thousand_files_renews_its_lease(open_worker: OpenWorker) -> None:
+    """As a server with many streams."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2000, limits[1]), limits[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        files = stack.enter_context(ExitStack())
+        while files.enter_context(open(os.devnull)).fileno() < 1100:
+            pass
+        outbox = open_worker()
+        outbox.cluster.join(WorkerMode.FULL)
+        start = outbox.cluster.workers()[0].renewed_at
+        wait_until(lambda: outbox.cluster.workers()[0].renewed_at > start)
+        outbox.close()
+
+
+def test_lock_that_another_worker_tests_is_taken_later(
+    open_worker: OpenWorker, server: postgres.Server, database_url: str
+) -> None:
+    name = str(sa.make_url(database_url).database)
+    first = open_worker()
+    number = first.cluster.join(WorkerMode.FULL)
+    key = f"hashtextextended('syftnotify worker ' || {number + 1}, 0)"
+    with server.connect(name) as other:
+        other.execute(f"SELECT pg_advisory_lock({key})".encode())
+        second = open_worker()
+        assert second.cluster.join(WorkerMode.FULL) == number + 1
+        start = second.cluster.workers()[1].renewed_at
+        wait_until(lambda: second.cluster.workers()[1].renewed_at > start)
+        assert server.execute("SELECT has_lock FROM syftnotify.workers ORDER BY id", name)[1] == (False,)
+    wait_until(lambda: server.execute("SELECT bool_and(has_lock) FROM syftnotify.workers", name) == [(True,)])
 
 
 def test_read_only_server_is_named(open_worker: OpenWorker, server: postgres.Server, database_url: str) -> None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from syftnotify.core.emitted_jobs import EmittedJob
+from syftnotify.core.errors import StateError
 from syftnotify.core.models import AlertRule
+from syftnotify.core.outbox import ClaimedNotification
+from syftnotify.core.throttle import ThrottleRule
+from syftnotify.delivery.throttling import Throttling
+from syftnotify.delivery.transport_queue import TransportQueue
 from syftnotify.services.demo import Tree
+from tests.fakes.recording_transport import RecordingTransport
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
-from tests.outbox_helpers import enqueue, notification, submitted
+from tests.outbox_helpers import claim_next, enqueue, notification, submitted
 from tests.support import ANA, OWNER, Box, mails_in
 
 
@@ -59,6 +68,69 @@ def test_rows_of_another_home_are_not_seen(open_worker: OpenWorker) -> None:
     assert [item.state for item in own.history.notifications()] == ["pending"]
     enqueue(other, submitted())  # the same fact of another home is another one
     assert len(other.history.notifications()) == len(own.history.notifications()) == 1
+
+
+def test_digest_has_the_notifications_of_one_home(open_worker: OpenWorker) -> None:
+    """Its sender and its links are those of one home."""
+    own, other = open_worker(OWNER), open_worker(OTHER)
+    for outbox in (own, other):
+        enqueue(outbox, *(submitted(str(number)) for number in range(4)))
+    throttling = Throttling(own.history, (ThrottleRule(1, 60.0, 600.0),), is_shared=True)
+    queue = TransportQueue("box", RecordingTransport(), None)  # type: ignore[arg-type] # renders nothing
+
+    def claim(now: float) -> list[list[ClaimedNotification]]:
+        throttle = throttling.for_claim(queue, now)
+        return own.queue.claim("box", now, worker_id="me", limit=10, throttle=throttle)
+
+    messages = [*claim(100.0), *claim(1000.0)]
+    assert all(len({item.scope for item in message}) == 1 for message in messages)
+    assert sorted(map(len, messages)) == [1, 3, 4]
+    with own.queue.batch():
+        for message in messages:
+            own.queue.mark_sent(message, 1001.0)
+    assert [outbox.history.counts().notifications for outbox in (own, other)] == [4, 4]
+
+
+def test_home_that_is_disabled_sends_nothing(open_worker: OpenWorker) -> None:
+    """`notify.enabled: false`, also if workers of others run."""
+    own, other = open_worker(OWNER), open_worker(OTHER)
+    enqueue(own, submitted())
+    own.cluster.publish({}, is_enabled=False)
+
+    assert claim_next(other) == []
+    assert other.queue.next_due("box", 100.0) is None
+    own.cluster.publish({}, is_enabled=True)
+    assert len(claim_next(other)) == 1
+
+
+def test_message_waits_until_its_home_has_published_its_links(tmp_path: Path, database_url: str) -> None:
+    box = box_of(tmp_path / "first", OWNER, database_url)
+    app = box.open_app()
+    try:
+        render = app.dispatcher.queues["box"].renderer_for
+        with pytest.raises(StateError, match=f"the home of {OTHER} has not published its links"):
+            render(OTHER)
+    finally:
+        app.close()
+
+
+def test_start_of_a_standby_moves_nothing(tmp_path: Path, database_url: str, open_worker: OpenWorker) -> None:
+    """Its configuration may be older than that of the leader."""
+    leader = open_worker(OWNER)
+    assert leader.cluster.lead(60.0)
+    enqueue(leader, submitted())  # through a transport that the configuration of the other one lacks
+    box = box_of(tmp_path / "home", OWNER, database_url, transports={"mail": {"type": "maildir"}})
+
+    box.scan()
+    assert [item.state for item in leader.history.notifications()] == ["pending"]
+
+
+def test_job_that_was_emitted_on_two_machines_is_stored_once(open_worker: OpenWorker) -> None:
+    first, second = open_worker(), open_worker()
+    for outbox, started in ((first, 100.0), (second, 200.0)):
+        job = EmittedJob("scheduler/1", {}, {}, started, "T1", ())
+        outbox.enqueue([submitted(str(started))], [], started, jobs={job.entity: job})
+    assert [job.started_at for job in first.emitted_jobs.started()] == [200.0]
 
 
 def test_notifications_that_another_worker_withheld_are_found(open_worker: OpenWorker) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from syftnotify.core.cluster import WorkerMode
+from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.leadership import Leadership
-from tests.integration.postgres.conftest import OpenWorker
+from syftnotify.services.demo import Tree
+from tests.integration.postgres.conftest import SHORT_LEASE, OpenWorker
+from tests.integration.postgres.test_homes import box_of
 from tests.integration.postgres.test_workers import OTHER, hang
-from tests.support import wait_until
+from tests.outbox_helpers import claim_next, enqueue, submitted
+from tests.support import ANA, OWNER, mails_in, wait_until
 
 
 def test_one_worker_of_each_home_leads(open_worker: OpenWorker) -> None:
@@ -42,6 +47,67 @@ def test_leader_stays_while_it_renews(open_worker: OpenWorker) -> None:
 
     wait_until(lambda: second.cluster.workers()[0].renewed_at > start + 1.0)
     assert not second.cluster.lead(0.4)
+
+
+def test_leader_whose_scan_does_not_end_is_replaced(open_worker: OpenWorker) -> None:
+    """Its process renews the lease as before."""
+    first, second = open_worker(lease=replace(SHORT_LEASE, longest_scan=0.5)), open_worker()
+    assert first.cluster.lead(0.4)
+
+    wait_until(lambda: second.cluster.lead(60.0))
+    assert {each.id for each in second.cluster.workers()} == {first.cluster.id, second.cluster.id}
+
+
+def test_leader_that_leads_again_has_the_ledger_of_the_one_between(open_worker: OpenWorker, tmp_path: Path) -> None:
+    """A machine was suspended meanwhile."""
+    outboxes = [open_worker(), open_worker()]
+    ledgers = [tmp_path / "first.json", tmp_path / "second.json"]
+    leads = [Leadership(outbox.cluster, path, 0.2) for outbox, path in zip(outboxes, ledgers, strict=True)]
+    ledgers[0].write_bytes(b"{}")
+    assert leads[0].acquire()
+    hang(outboxes[0])
+    wait_until(leads[1].acquire)
+    ledgers[1].write_bytes(b'{"new": 1}')
+    leads[1].save(is_last=True)
+    outboxes[1].close()
+
+    assert leads[0].acquire()
+    assert ledgers[0].read_bytes() == b'{"new": 1}'
+
+
+def test_standby_that_ends_leaves_the_outcomes_to_the_leader(tmp_path: Path, database_url: str) -> None:
+    boxes = [box_of(tmp_path / name, OWNER, database_url) for name in ("leader", "standby")]
+    apps = [box.open_app() for box in boxes]
+    leader, standby = (ClusterMember(app) for app in apps)
+    assert (leader.begin_scan(), standby.begin_scan()) == (True, False)
+    for app in apps:
+        enqueue(app.outbox, submitted())
+    apps[1].outbox.queue.mark_sent(claim_next(apps[1].outbox), 101.0)
+
+    standby.finish()
+    assert apps[0].outbox.events.pop_dirty() == {submitted().key}
+    for app in apps:
+        app.close()
+
+
+def test_single_scan_beside_the_leader_only_delivers(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """Its ledger is not that of the leader."""
+    box = box_of(tmp_path / "home", OWNER, database_url)
+    tree = Tree(box.root, tmp_path / "home" / "syft-bg.json")
+    tree.peers([], [])
+    tree.grant(ANA)
+    tree.submit(ANA, "survey", "print(1)\n")
+    leader = open_worker(OWNER)
+    assert leader.cluster.lead(60.0)
+
+    done = box.notify("run", "--once", check=0)
+    assert "another worker scans this tree; this one has only delivered" in done.stdout + done.stderr
+    assert mails_in(tmp_path / "mail") == []
+    leader.close()
+    box.notify("run", "--once", check=0)
+    assert mails_in(tmp_path / "mail") != []
 
 
 def test_next_leader_takes_over_the_ledger(open_worker: OpenWorker, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from syftnotify.runtime.opening import connect_outbox
 from syftnotify.services.inbox import NewNotification, create_notification
 from syftnotify.services.server_settings import load_with_server
 from syftnotify.services.tokens import create_token
+from syftnotify.store.outbox.inbox import XID_SHIFT
 from syftnotify.store.outbox.postgres.schema import SCOPE_SETTING
 from tests.integration.postgres.conftest import OpenWorker
 from tests.streams import Reader
@@ -41,6 +42,22 @@ def test_row_of_an_open_transaction_is_not_passed(open_worker: OpenWorker, datab
     (first,) = outbox.inbox.after(start, 1).entries
     assert [entry.id for entry in outbox.inbox.after(first.position, 9).entries] == [second]
     assert outbox.inbox.position() == outbox.inbox.after(start, 9).position
+
+
+def test_inbox_of_a_restored_dump_is_complete(open_worker: OpenWorker, database_url: str) -> None:
+    """The server of the dump had other numbers of transactions, which clients still have as positions."""
+    outbox = open_worker()
+    entries = [create_notification(outbox, NewNotification(ANA, KIND, PAYLOAD)).id for _ in range(2)]
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        connection.execute("UPDATE syftnotify.inbox SET xid = (seq + 1000000000)::text::xid8")
+        connection.execute("UPDATE syftnotify.properties SET value = 'another/1' WHERE name = 'timeline'")
+    read = (1_000_000_001 << XID_SHIFT) + 1  # the position of the first entry
+
+    outbox.reopen_if_replaced()
+    page = outbox.inbox.page(ANA, InboxFilter(), 9).entries
+    assert sorted(entry.id for entry in page) == sorted(entries)
+    later = create_notification(outbox, NewNotification(ANA, KIND, PAYLOAD)).id
+    assert [entry.id for entry in outbox.inbox.after(read, 9).entries] == [entries[1], later]
 
 
 def test_clients_of_every_server_get_everything_once(box: Box, database_url: str) -> None:

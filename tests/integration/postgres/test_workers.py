@@ -134,6 +134,17 @@ def test_outcome_reaches_the_worker_of_the_tree(open_worker: OpenWorker) -> None
     assert Counter(map(len, unfinished)) == {0: 1, 1: 1}
 
 
+def test_what_another_worker_sends_is_not_reassigned(open_worker: OpenWorker) -> None:
+    """A worker with other transports starts, or leads, meanwhile."""
+    first, second = open_worker(), open_worker()
+    enqueue(first, submitted(), submitted("b"))
+    claimed = claim_next(first)
+
+    second.queue.reassign(["other"], "")
+    first.queue.mark_sent(claimed, 101.0)
+    assert first.history.counts() == tally(sent=1, dead=1, unacknowledged=1)
+
+
 def test_workers_are_listed_with_their_homes(open_worker: OpenWorker) -> None:
     first, second = open_worker(), open_worker(OTHER)
     first.cluster.join(WorkerMode.FULL)

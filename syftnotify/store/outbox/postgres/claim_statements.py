@@ -25,7 +25,10 @@ def _is_claimable(table: str) -> str:
 
 
 def _is_due(table: str) -> str:
-    return f"{_is_claimable(table)} AND {table}.transport = %(transport)s AND {table}.not_before <= %(now)s"
+    return f"""
+        {_is_claimable(table)} AND {table}.transport = %(transport)s AND {table}.not_before <= %(now)s
+        AND NOT {table}.scope = ANY(%(disabled)s)
+    """
 
 
 def _blocks(earlier: str, later: str) -> str:
@@ -64,14 +67,22 @@ _COLUMNS = f"""
 """
 _WITH_EVENT = f"JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key"
 
-# What a claim must know first: whether this worker still counts as alive, whether the database was restored, and
-# whether the transport is paused.
+# What waits in one home for one recipient. The priorities are named so that the columns of the index `queue` after them
+# are used.
+_WAITS_FOR_RECIPIENT = f"""
+    n.{WAITING} AND n.transport = %(transport)s AND n.priority IN ({", ".join(str(each.value) for each in Priority)})
+    AND n.recipient = %(recipient)s AND n.scope = %(scope)s
+"""
+
+# What a claim must know first: whether this worker still counts as alive, whether the database was restored, whether
+# the transport is paused, and which homes send nothing.
 CLAIM_STATE = f"""
 SELECT
     EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers WHERE id = %(worker)s AND ended_at IS NULL) AS is_alive,
     {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
     (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')
-        AS paused_until
+        AS paused_until,
+    ARRAY(SELECT scope FROM {TABLES_SCHEMA}.scopes WHERE NOT is_enabled) AS disabled
 """
 # After a pause one worker sends one message. If that worker dies, another one does it later.
 PROBE_SECONDS = 120.0
@@ -124,18 +135,18 @@ CROSS JOIN LATERAL (
 {_WITH_EVENT} {_IN_TURNS}
 """
 
-# All notifications of a bundle that nothing blocks.
+# All notifications of a bundle of one home that nothing blocks. Homes do not share digests: a message has the sender
+# and the links of one home.
 BUNDLE_ROWS = f"""
 SELECT {_COLUMNS} FROM {_NOTIFICATIONS} n {_WITH_EVENT}
-WHERE {_is_claimable("n")} AND n.transport = %(transport)s AND n.recipient = %(recipient)s AND n.bundle = %(bundle)s
-    AND {_IS_FREE}
+WHERE {_is_claimable("n")} AND {_WAITS_FOR_RECIPIENT} AND n.bundle = %(bundle)s AND {_IS_FREE}
 ORDER BY n.seq FOR UPDATE OF n SKIP LOCKED
 """
 
-# Moves what is due for a recipient into a digest. A message of unknown outcome is left out: it keeps its id.
+# Moves what is due in a home for a recipient into a digest. A message of unknown outcome is left out: it keeps its id.
 GROUP = f"""
 UPDATE {_NOTIFICATIONS} n SET bundle = %(window)s, not_before = %(until)s, longest_wait = %(wait)s
-WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
+WHERE {_WAITS_FOR_RECIPIENT} AND n.state = '{PENDING}'
     AND n.bundle = '' AND n.not_before <= %(now)s AND (%(source)s::text IS NULL OR n.source = %(source)s)
     AND NOT EXISTS (SELECT 1 FROM {_EVENTS} ev
         WHERE ev.scope = n.scope AND ev.key = n.event_key AND ev.kind = ANY(%(exempt)s))
@@ -145,15 +156,13 @@ RETURNING n.seq
 """
 POSTPONE_BUNDLE = f"""
 UPDATE {_NOTIFICATIONS} n SET not_before = %(until)s, longest_wait = %(wait)s
-WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
-    AND n.bundle = %(bundle)s
+WHERE {_WAITS_FOR_RECIPIENT} AND n.state = '{PENDING}' AND n.bundle = %(bundle)s
 RETURNING n.seq
 """
 # Removes the rows from a throttle's digest that an attempt in progress kept out of its message.
 UNGROUP = f"""
 UPDATE {_NOTIFICATIONS} n SET bundle = ''
-WHERE n.{WAITING} AND n.state = '{PENDING}' AND n.transport = %(transport)s AND n.recipient = %(recipient)s
-    AND n.bundle = %(bundle)s
+WHERE {_WAITS_FOR_RECIPIENT} AND n.state = '{PENDING}' AND n.bundle = %(bundle)s
 """
 
 CLAIM = f"""
@@ -177,6 +186,11 @@ INSERT INTO {TABLES_SCHEMA}.counted_messages (attempt, transport, recipient, bun
 SELECT attempt, %(transport)s, recipient, bundle, source, %(now)s
 FROM unnest(%(attempts)s::bigint[], %(recipients)s::text[], %(bundles)s::text[], %(sources)s::text[])
     AS m(attempt, recipient, bundle, source)
+"""
+FORGET_COUNTED = f"""
+DELETE FROM {TABLES_SCHEMA}.counted_messages WHERE attempt IN (
+    SELECT attempt FROM {TABLES_SCHEMA}.counted_messages WHERE at < %(before)s ORDER BY at LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED)
 """
 UNCOUNT_MESSAGES = f"DELETE FROM {TABLES_SCHEMA}.counted_messages WHERE attempt = ANY(%(attempts)s)"
 COUNTED_TO_RECIPIENTS = f"""
@@ -249,9 +263,15 @@ SELECT scope FROM lost
 """
 
 ANY_CLAIMABLE = f"SELECT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n WHERE {_is_due('n')} AND {_IS_FREE})"
+_NEXT = f"""
+(SELECT n.not_before FROM {_NOTIFICATIONS} n
+WHERE n.transport = %(transport)s AND n.state = '{{state}}' AND n.not_before > %(now)s
+    AND NOT n.scope = ANY(%(disabled)s) AND {{condition}}
+ORDER BY n.not_before LIMIT 1)
+"""
+# One search in the index for each state: together they would read everything that is deferred.
 NEXT_MOMENT = f"""
-SELECT min(n.not_before) FROM {_NOTIFICATIONS} n
-WHERE {_is_claimable("n")} AND n.transport = %(transport)s AND n.not_before > %(now)s
+SELECT least({_NEXT.format(state=PENDING, condition="true")}, {_NEXT.format(state=UNKNOWN, condition="%(resend)s")})
 """
 THREAD = f"""
 SELECT thread FROM {_NOTIFICATIONS}

@@ -39,7 +39,7 @@ class ClaimedMessage:
 
 
 class TurnOrder:
-    """Whose turn it is: the priority classes other than HIGH, and the recipients of each class."""
+    """Where the rotation of the priority classes other than HIGH, and of the recipients of each class, continues."""
 
     def __init__(self) -> None:
         self.last_recipient: dict[tuple[str, Priority], str] = {}  # by transport and class
@@ -58,14 +58,16 @@ class Claim:
         *,
         resend: bool,
         throttle: Throttle | None,
+        disabled: Sequence[str] = (),
     ) -> None:
+        """`disabled` are the scopes of homes that send nothing."""
         self._connection = connection
         self._order = order
         self.transport = transport
         self.now = now
-        self._common = {"transport": transport, "now": now, "resend": resend}
+        self._common = {"transport": transport, "now": now, "resend": resend, "disabled": list(disabled)}
         self._throttle = throttle
-        self._ungrouped: list[tuple[str, str]] = []  # recipient and bundle of digests that were closed
+        self._closed: list[dict[str, str]] = []  # digests: scope, recipient and bundle
         self._taken: set[int] = set()  # `seq` of rows that this claim has used or moved into a digest
         self.messages: list[ClaimedMessage] = []
         self.first_waits: list[float] = []  # seconds from due to claimed, of the messages that had no attempt before
@@ -89,7 +91,7 @@ class Claim:
                     self._order.turns.reverse()
 
     def _recipients_in_turn(self, priority: Priority, limit: int) -> list[str]:
-        """At most `limit` recipients with due notifications of a class, from the one whose turn it is."""
+        """At most `limit` recipients with due notifications of a class, the next one in the rotation first."""
         after = self._order.last_recipient.get((self.transport, priority), "")
         found = self._due_recipients(priority, after, limit)
         if after and len(found) < limit:
@@ -155,16 +157,16 @@ class Claim:
             window = self._throttle.digest_window(row.recipient, EventKind(row.kind), row.source, row.bundle)
             if window is not None and self._group(row, window):
                 is_due = window.not_before <= self.now and not row.bundle
-                return is_due and self._take_bundle(row.recipient, window.bundle)
+                return is_due and self._take_bundle(row, window.bundle)
         if row.bundle:
-            return self._take_bundle(row.recipient, row.bundle)
+            return self._take_bundle(row, row.bundle)
         self._add_message([row], "")
         return True
 
-    def _take_bundle(self, recipient: str, bundle: str) -> bool:
-        """Make a message of a bundle; returns whether there is anything in it."""
-        values = {**self._common, "recipient": recipient, "bundle": bundle}
-        found = self._execute(statements.BUNDLE_ROWS, values).all()
+    def _take_bundle(self, row: Any, bundle: str) -> bool:
+        """Make a message of a bundle of the home and recipient of `row`; returns whether there is anything in it."""
+        digest = {"scope": row.scope, "recipient": row.recipient, "bundle": bundle}
+        found = self._execute(statements.BUNDLE_ROWS, {**self._common, **digest}).all()
         rows = [row for row in found if row.seq not in self._taken and self._is_readable(row)]
         if rows and "#" in bundle:
             self._add_message(rows, bundle)
@@ -172,13 +174,14 @@ class Claim:
             # From now on the bundle has these items only, so a retry has the same id and content.
             self._add_message(rows, f"{bundle}#{stable_hash(*sorted(row.id for row in rows))}")
             if bundle.startswith((DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX)):
-                self._ungrouped.append((recipient, bundle))
+                self._closed.append(digest)
         return bool(rows)
 
     def _group(self, row: Any, window: DigestWindow) -> int:
         """Move what is due for the recipient of `row` into the digest `window`; returns how many rows."""
         values = {
             **self._common,
+            "scope": row.scope,
             "recipient": row.recipient,
             "until": window.not_before,
             "wait": max(0.0, window.not_before - self.now),
@@ -219,8 +222,8 @@ class Claim:
             "name": name,
         }
         attempts: dict[int, int] = {row.seq: row.attempt for row in self._execute(statements.CLAIM, values)}
-        for recipient, bundle in self._ungrouped:
-            self._execute(statements.UNGROUP, {**self._common, "recipient": recipient, "bundle": bundle})
+        for digest in self._closed:
+            self._execute(statements.UNGROUP, {**self._common, **digest})
         if self._throttle is not None:
             self._count(attempts)
         return [

@@ -1,4 +1,8 @@
-"""Copying the outbox of one home from its SQLite file into PostgreSQL, in parts that can be resumed."""
+"""Copying the outbox of one home from its SQLite file into PostgreSQL, in parts that can be resumed.
+
+Workers of other homes deliver whatever waits in the database. So the notifications that wait are copied last, in one
+transaction, in which everything is also compared: nobody claims them before the copy is complete.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ from syftnotify.core.text import escape, plural
 from syftnotify.store.outbox.inserts import SCOPE
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
-from syftnotify.store.outbox.schema import SCHEMA
+from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SCHEMA, WAITING
 
 log = logging.getLogger(__name__)
 
-_BATCH = 1000  # rows in one transaction
+_BATCH = 900  # rows in one transaction; SQLite allows 999 variables in one statement in old builds
 # The column by which rows are compared; for the other tables it is the first one of their key.
 _GROUPS = {"events": "key", "notifications": "id", "attempts": "notification", "submissions": "entity", "inbox": "id"}
 # Columns that only PostgreSQL has. Transaction 0 is before all others: no live stream sends these rows as new ones.
@@ -39,7 +43,10 @@ INSERT INTO {_COPIES} (scope, source, table_name, position, copied)
 VALUES (%(scope)s, %(source)s, %(table)s, %(position)s, %(copied)s)
 ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.position, copied = excluded.copied
 """
+# What a worker or server of the same home may have stored in the database before. It is kept.
+_MERGED = ("server_keys", "recipients", "samples", "totals")
 _ID_NAME = "database id"  # in `server_keys` of the file
+_COUNT_EVENTS = f"SELECT count(*) FROM {TABLES_SCHEMA}.events WHERE scope = %(scope)s"
 _VERIFIED = "verified"  # in place of the name of a table, when the copy is complete
 
 _Values = tuple[Any, ...]
@@ -77,14 +84,29 @@ class OutboxCopy:
             return []
         try:
             with closing(_open(self._file)) as connection:
+                self._require_no_other_history(source)
                 for table in SCHEMA.sorted_tables:
                     self._copy(connection, source, table, on_progress)
-                found = [self._compare(connection, table) for table in SCHEMA.sorted_tables]
+                with self._database.writing() as to:
+                    self._copy_waiting(connection, to, on_progress)
+                    found = [self._compare(connection, to, table) for table in SCHEMA.sorted_tables]
+                    to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
         except sqlite3.Error as error:
             raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
-        with self._database.writing() as to:
-            to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
         return found
+
+    def _require_no_other_history(self, source: str) -> None:
+        """Raises: StateError, the database has events of this home that are not from this file."""
+        if self._position(source, EVENTS.name) is not None:
+            return
+        with self._database.reading() as connection:
+            count = connection.exec_driver_sql(_COUNT_EVENTS, {"scope": self._database.scope}).scalar_one()
+        if count:
+            raise StateError(
+                f"{self._database.name} already has {plural(count, 'event')} of {self._database.scope}",
+                hint="copy only one outbox.db of a data owner, before the first `notify start` with `database`; or use "
+                "another, empty database",
+            )
 
     def _key(self, source: str, table: str) -> dict[str, Any]:
         return {"scope": self._database.scope, "source": source, "table": table}
@@ -100,24 +122,47 @@ class OutboxCopy:
         position, copied = self._position(source, table.name) or (-1, 0)
         total = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
         names = _names(table)
-        query = f"SELECT rowid, {', '.join(names)} FROM {table.name} WHERE rowid > ? ORDER BY rowid LIMIT {_BATCH}"
-        insert = _insert(table, names)
+        now = f" AND NOT {WAITING}" if table is NOTIFICATIONS else ""
+        query = f"SELECT rowid, {', '.join(names)} FROM {table.name} WHERE rowid > ?{now} ORDER BY rowid LIMIT {_BATCH}"
         while rows := connection.execute(query, (position,)).fetchall():
-            values = [self._row(table, row[1:]) for row in rows]
-            readable = [dict(zip(names, each, strict=True)) for each in values if each is not None]
-            position, copied = rows[-1][0], copied + len(readable)
+            position = rows[-1][0]
             with self._database.writing() as to:
-                if readable:
-                    with closing(to.connection.cursor()) as cursor:
-                        cursor.executemany(insert, [{SCOPE: self._database.scope, **each} for each in readable])
+                copied += self._insert(to, table, [row[1:] for row in rows])
                 to.exec_driver_sql(
                     _SET_POSITION, self._key(source, table.name) | {"position": position, "copied": copied}
                 )
             on_progress(table.name, copied, total)
 
-    def _row(self, table: sa.Table, values: Sequence[Any]) -> _Values | None:
-        """The values as PostgreSQL stores them; None, with a log entry, if one has the wrong type."""
-        columns = [column for column in table.columns if column.name != "seq"]
+    def _copy_waiting(
+        self, connection: sqlite3.Connection, to: sa.Connection, on_progress: Callable[[str, int, int], None]
+    ) -> None:
+        """Copy the notifications that wait."""
+        total = connection.execute(f"SELECT count(*) FROM {NOTIFICATIONS.name}").fetchone()[0]
+        copied = connection.execute(f"SELECT count(*) FROM {NOTIFICATIONS.name} WHERE NOT {WAITING}").fetchone()[0]
+        names = ", ".join(_names(NOTIFICATIONS))
+        rows = connection.execute(f"SELECT {names} FROM {NOTIFICATIONS.name} WHERE {WAITING} ORDER BY rowid")
+        while some := rows.fetchmany(_BATCH):
+            copied += self._insert(to, NOTIFICATIONS, some)
+            on_progress(NOTIFICATIONS.name, copied, total)
+
+    def _insert(self, to: sa.Connection, table: sa.Table, rows: Sequence[_Values]) -> int:
+        """Insert rows of the file; returns how many are not damaged."""
+        names = _names(table)
+        values = [each for row in rows if (each := self._row(table, row)) is not None]
+        if values:
+            insert = _insert(table, names)
+            with closing(to.connection.cursor()) as cursor:
+                cursor.executemany(
+                    insert, [{SCOPE: self._database.scope, **dict(zip(names, each, strict=True))} for each in values]
+                )
+        return len(values)
+
+    def _row(self, table: sa.Table, values: Sequence[Any], names: Sequence[str] = ()) -> _Values | None:
+        """The values as PostgreSQL stores them; None, with a log entry, if one has the wrong type.
+
+        They are those of the columns `names`, or of all that are copied.
+        """
+        columns = [table.columns[name] for name in names or _names(table)]
         try:
             return tuple(_convert(column, value) for column, value in zip(columns, values, strict=True))
         except (ValueError, TypeError) as error:
@@ -125,9 +170,12 @@ class OutboxCopy:
             self._damaged[table.name] = self._damaged.get(table.name, 0) + 1
             return None
 
-    def _compare(self, connection: sqlite3.Connection, table: sa.Table) -> CopiedTable:
-        """Compare all rows of the file with those in PostgreSQL that have the same keys. Raises: StateError."""
-        names = _names(table)
+    def _compare(self, connection: sqlite3.Connection, to: sa.Connection, table: sa.Table) -> CopiedTable:
+        """Compare all rows of the file with those in PostgreSQL that have the same keys. Raises: StateError.
+
+        Of tables that are merged only the keys are compared.
+        """
+        names = [each.name for each in table.primary_key] if table.name in _MERGED else _names(table)
         group = _GROUPS.get(table.name) or next(iter(table.primary_key)).name
         groups = (row[0] for row in connection.execute(f"SELECT DISTINCT {group} FROM {table.name} ORDER BY {group}"))
         columns = ", ".join(names)
@@ -141,11 +189,10 @@ class OutboxCopy:
         while keys := list(islice(groups, _BATCH)):
             marks = ", ".join("?" * len(keys))
             found = connection.execute(f"SELECT {columns} FROM {table.name} WHERE {group} IN ({marks})", keys)
-            own = [each for row in found if (each := self._row(table, row)) is not None]
+            own = [each for row in found if (each := self._row(table, row, names)) is not None]
             converted = [key for key in (_try_convert(table.columns[group], key) for key in keys) if key is not None]
-            with self._database.reading() as to:
-                values = {"scope": self._database.scope, "keys": converted}
-                other = [tuple(row) for row in to.exec_driver_sql(theirs, values)]
+            values = {"scope": self._database.scope, "keys": converted}
+            other = [tuple(row) for row in to.exec_driver_sql(theirs, values)]
             for number, rows in enumerate((own, other)):
                 counts[number] += len(rows)
                 sums[number] = (sums[number] + sum(map(_checksum, rows))) % (1 << 64)
@@ -153,7 +200,7 @@ class OutboxCopy:
             raise StateError(
                 f"the copy of {table.name} differs: {plural(counts[0], 'row')} with checksum {sums[0]:016x} in "
                 f"{self._file.name}, {plural(counts[1], 'row')} with checksum {sums[1]:016x} in {self._database.name}",
-                hint="stop all workers of this home, then run `notify db copy` again",
+                hint="stop all workers and servers of this home, then run `notify db copy` again",
             )
         return CopiedTable(table.name, counts[0], f"{sums[0]:016x}", self._damaged.get(table.name, 0))
 

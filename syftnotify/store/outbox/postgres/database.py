@@ -21,8 +21,8 @@ _LOCK_SECONDS = 20.0  # after which it ends a statement that waits for a lock
 # A network that drops all packets: a read waits for ever, whatever the options of TCP say, because the statement was
 # sent and acknowledged. So the connection is closed after this time.
 _DEADLINE_SECONDS = STATEMENT_SECONDS + 30.0
-# Connections are opened when they are needed. A new one costs the server as much as many messages, so those that several
-# threads need at the same time are kept.
+# Connections are opened when they are needed. A new one costs the server as much as many messages, so those that
+# several threads need at the same time are kept.
 _POOL_SIZE, _POOL_OVERFLOW, _POOL_SECONDS = 10, 10, 20.0
 # States after which the connection is closed: the server is a standby, shuts down, starts, or refuses.
 _FATAL_STATES = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "08006"})
@@ -77,8 +77,10 @@ class PostgresDatabase:
 
     @property
     def name(self) -> str:
-        """The address of the database for people: without password and options."""
-        return str(self._url.set(drivername="postgresql", password=None, query={}))
+        """The address of the database for people: without password and options, with all hosts."""
+        hosts = self._url.query.get("host", ())
+        query = {} if self._url.host else {"host": hosts}
+        return str(self._url.set(drivername="postgresql", password=None, query=query))
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of its own, which commits each statement. The caller closes it."""

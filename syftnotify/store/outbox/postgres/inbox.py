@@ -19,7 +19,11 @@ from syftnotify.store.outbox.schema import INBOX_ENTRIES
 _IS_COMPLETE = "inbox.xid < pg_snapshot_xmin(pg_current_snapshot())"
 _ROWS = f"SELECT *, inbox.xid::text AS xid FROM {VIEWS_SCHEMA}.inbox WHERE {_IS_COMPLETE}"
 _AFTER = f"""
-{_ROWS} AND (inbox.xid, seq) > (%(xid)s::text::xid8, %(seq)s) AND (%(recipient)s = '' OR recipient = %(recipient)s)
+{_ROWS} AND (inbox.xid, seq) > (
+        -- a position of a server that this database was restored from; its rows have transaction 0 now
+        CASE WHEN %(xid)s::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN %(xid)s::text::xid8 ELSE '0' END,
+        %(seq)s)
+    AND (%(recipient)s = '' OR recipient = %(recipient)s)
 ORDER BY inbox.xid, seq LIMIT %(most)s
 """
 _LAST = f"{_ROWS} ORDER BY inbox.xid DESC, seq DESC LIMIT 1"

@@ -15,8 +15,10 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
     pg_is_in_recovery() AS is_standby, {NOW} AS now, pg_database_size(current_database()) AS size,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
     current_setting('max_connections')::int AS max_connections,
+    -- live streams wait for transactions that write in any database of the server
     coalesce((SELECT max(extract(epoch FROM clock_timestamp() - xact_start)) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()), 0) AS oldest_transaction,
+        WHERE (datname = current_database() OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()), 0)
+        AS oldest_transaction,
     has_database_privilege(current_database(), 'CREATE') AS can_create
 """
 # `to_regclass` is null where the table does not exist, and then so is the privilege.

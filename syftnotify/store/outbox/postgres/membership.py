@@ -1,8 +1,8 @@
 """The workers of a database: which of them are alive, and what dead ones have left behind.
 
 Each worker renews a lease, and holds an advisory lock that ends with its connection. The lock shows the end of a
-process at once; the lease shows that a process hangs, or that its machine cannot be reached. All times are those of the
-database, whatever the clocks of the machines say.
+process at once; the lease shows that a process is stopped, or that its machine cannot be reached. All times are those
+of the database, whatever the clocks of the machines say.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _MAX_RETRY_SECONDS = 5.0
 # Each NOTIFY makes the commits of all transactions wait for each other, so there are few of them.
 _COALESCE_SECONDS = 0.1
+_ENDED_KEPT_SECONDS = 86_400.0
 _WORKERS = f"{TABLES_SCHEMA}.workers"
 _LOCK_KEY = "hashtextextended('syftnotify worker ' || {id}, 0)"
 
@@ -45,8 +46,11 @@ class Lease:
     seconds: float = 60.0  # without a renewal
     renewal: float = 5.0  # seconds between two renewals
     # Seconds without a renewal after which a worker whose lock is free is dead, and seconds for which another worker
-    # must have been connected before it decides that: after a restart of the database, all workers must connect again.
+    # must have renewed its own lease without a break before it decides that a worker is dead: after a restart or a
+    # stall of the database, all workers must connect again first.
     patience: float = 15.0
+    # A scan that takes longer may never end, for example on a disk that was unplugged: another worker takes over.
+    longest_scan: float = 300.0
 
 
 _JOIN = f"""
@@ -55,18 +59,21 @@ VALUES (%(scope)s, %(host)s, %(pid)s, %(mode)s, %(version)s, {NOW}, {NOW} + %(se
 RETURNING id, {NOW} AS now
 """
 _LOCK = f"SELECT pg_try_advisory_lock({_LOCK_KEY.format(id='%(id)s')})"
-_HAS_LOCK = f"UPDATE {_WORKERS} SET has_lock = true WHERE id = %(id)s"
+_HAS_LOCK = f"UPDATE {_WORKERS} SET has_lock = %(locked)s WHERE id = %(id)s"
 _RENEW = f"""
 UPDATE {_WORKERS} SET lease_until = {NOW} + %(seconds)s WHERE id = %(id)s AND ended_at IS NULL RETURNING {NOW}
 """
-# A worker becomes the leader if there is none, if the leader's time is over, or if it has ended: its lock is free then.
+# A worker becomes the leader if there is none, if the leader's time is over, or if the leader has ended: it renews
+# nothing then, and its lock is free.
 _ADD_SCOPE = f"INSERT INTO {TABLES_SCHEMA}.scopes (scope, context) VALUES (%(scope)s, '') ON CONFLICT DO NOTHING"
 _LEAD = f"""
-UPDATE {TABLES_SCHEMA}.scopes s SET leader = %(worker)s, leader_until = {NOW} + %(seconds)s
+UPDATE {TABLES_SCHEMA}.scopes s SET leader = %(worker)s, leader_until = {NOW} + %(seconds)s,
+    epoch = epoch + (leader IS DISTINCT FROM %(worker)s)::int
 WHERE scope = %(scope)s AND (leader IS NULL OR leader = %(worker)s OR leader_until < {NOW}
     OR NOT EXISTS (SELECT 1 FROM {_WORKERS} w WHERE w.id = s.leader AND w.ended_at IS NULL
-        AND NOT (w.has_lock AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="w.id")}))))
-RETURNING leader
+        AND NOT (w.has_lock AND w.lease_until - %(lease)s + %(patience)s < {NOW}
+            AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="w.id")}))))
+RETURNING epoch
 """
 _RENEW_LEAD = f"""
 UPDATE {TABLES_SCHEMA}.scopes SET leader_until = {NOW} + %(seconds)s WHERE scope = %(scope)s AND leader = %(id)s
@@ -76,8 +83,8 @@ _SAVE_LEDGER = f"""
 UPDATE {TABLES_SCHEMA}.scopes SET ledger = %(content)s WHERE scope = %(scope)s AND leader = %(worker)s RETURNING leader
 """
 _PUBLISH = f"""
-INSERT INTO {TABLES_SCHEMA}.scopes (scope, context) VALUES (%(scope)s, %(context)s)
-ON CONFLICT (scope) DO UPDATE SET context = excluded.context
+INSERT INTO {TABLES_SCHEMA}.scopes (scope, context, is_enabled) VALUES (%(scope)s, %(context)s, %(enabled)s)
+ON CONFLICT (scope) DO UPDATE SET context = excluded.context, is_enabled = excluded.is_enabled
 """
 _CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
 _ALIVE = f"""
@@ -88,13 +95,18 @@ WHERE w.ended_at IS NULL AND w.lease_until > {NOW} ORDER BY w.id
 """
 _END = f"UPDATE {_WORKERS} SET ended_at = {NOW} WHERE id = %(id)s AND ended_at IS NULL"
 _END_DEAD = f"""
-UPDATE {_WORKERS} SET ended_at = {NOW}
-WHERE ended_at IS NULL AND id <> %(id)s
-    AND (lease_until < {NOW}
-        OR (has_lock AND lease_until - %(seconds)s + %(patience)s < {NOW}
-            AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="id")})))
+UPDATE {_WORKERS} SET ended_at = {NOW} WHERE id IN (
+    SELECT id FROM {_WORKERS} w
+    WHERE ended_at IS NULL AND id <> %(id)s
+        AND (lease_until < {NOW}
+            OR (has_lock AND lease_until - %(seconds)s + %(patience)s < {NOW}
+                AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="id")})))
+        AND EXISTS (SELECT 1 FROM {_WORKERS} own WHERE own.id = %(id)s AND own.ended_at IS NULL
+            AND own.lease_until - %(seconds)s + %(patience)s > {NOW})
+    FOR UPDATE SKIP LOCKED)
 RETURNING id, host, pid
 """
+_FORGET_ENDED = f"DELETE FROM {_WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
 
 
 class Membership:
@@ -118,10 +130,14 @@ class Membership:
         self._waker, self._wakes = os.pipe()
         os.set_blocking(self._waker, False)
         os.set_blocking(self._wakes, False)
-        self._connected_at: float | None = None  # on the monotonic clock; None: there is no connection
+        # On the monotonic clock: since when this worker renews its lease without a break, and when it did so last.
+        # None: there is no connection.
+        self._steady_since: float | None = None
+        self._renewed_at: float | None = None
         self._announced: set[Channel] = set()  # channels that wait for a NOTIFY
         self._listeners: dict[Channel, list[Callable[[], None]]] = {}
         self._leads_seconds = 0.0  # for how long this worker leads after each renewal; 0.0: it does not
+        self._led_at = 0.0  # the last call of `lead`, on the monotonic clock
         self._offset: float | None = None  # the clock of the database minus the monotonic clock
 
     @property
@@ -169,14 +185,15 @@ class Membership:
     def end_dead_workers(self) -> int:
         """Record that workers are dead whose lease or connection has ended; returns how many.
 
-        A process that was not connected for some time cannot know: the others may be about to connect again.
+        A process that could not renew its own lease for some time cannot know: the others may be about to renew theirs.
         """
-        connected = self._connected_at
-        if connected is None or time.monotonic() - connected < self._lease.patience:
+        since = self._steady_since
+        if since is None or time.monotonic() - since < self._lease.patience:
             return 0
         values = {"id": self._id, "seconds": self._lease.seconds, "patience": self._lease.patience}
         with self._database.writing() as connection:
             dead = connection.exec_driver_sql(_END_DEAD, values).all()
+            connection.exec_driver_sql(_FORGET_ENDED)
         for row in dead:
             log.warning(
                 "worker %d (pid %d on %s) is dead; what it was sending is sent again", row.id, row.pid, row.host
@@ -188,13 +205,20 @@ class Membership:
             rows = connection.exec_driver_sql(_ALIVE, {"seconds": self._lease.seconds})
             return [WorkerRecord(*tuple(row)) for row in rows]
 
-    def lead(self, seconds: float) -> bool:
-        values = {"worker": self.join(), "scope": self._database.scope, "seconds": seconds}
+    def lead(self, seconds: float) -> int:
+        values = {
+            "worker": self.join(),
+            "scope": self._database.scope,
+            "seconds": seconds,
+            "lease": self._lease.seconds,
+            "patience": min(self._lease.patience, seconds / 2),
+        }
         with self._database.writing() as connection:
             connection.exec_driver_sql(_ADD_SCOPE, values)
-            leads = connection.exec_driver_sql(_LEAD, values).first() is not None
-        self._leads_seconds = seconds if leads else 0.0
-        return leads
+            epoch = connection.exec_driver_sql(_LEAD, values).scalar()
+        self._led_at = time.monotonic()
+        self._leads_seconds = 0.0 if epoch is None else seconds
+        return epoch or 0
 
     def load_ledger(self) -> bytes | None:
         with self._database.reading() as connection:
@@ -210,8 +234,8 @@ class Membership:
         with self._database.writing() as connection:
             return connection.exec_driver_sql(_SAVE_LEDGER, values).first() is not None
 
-    def publish(self, context: Mapping[str, Any]) -> None:
-        values = {"scope": self._database.scope, "context": json.dumps(dict(context))}
+    def publish(self, context: Mapping[str, Any], *, is_enabled: bool = True) -> None:
+        values = {"scope": self._database.scope, "context": json.dumps(dict(context)), "enabled": is_enabled}
         with self._database.writing() as connection:
             connection.exec_driver_sql(_PUBLISH, values)
 
@@ -262,7 +286,7 @@ class Membership:
                 failures += 1
                 if failures == 1 and not self._is_stopped:
                     log.warning("the connection to the database was lost: %s", " ".join(str(error).split()))
-                self._connected_at = None
+                self._steady_since = None
                 self._wait(None, min(_MAX_RETRY_SECONDS, 0.5 * failures))
             except Exception:  # the outermost handler of a thread, without which this worker would count as dead
                 log.exception("unexpected error in the thread of the database")
@@ -277,13 +301,15 @@ class Membership:
                 self._execute(connection, f"LISTEN {channel}", {})
         else:
             log.info("a pooler is between this worker and the database: it polls, and holds no lock")
-        self._connected_at = time.monotonic()
+        if self._id:
+            self._execute(connection, _HAS_LOCK, {"id": self._id, "locked": False})
+        self._steady_since, self._renewed_at = time.monotonic(), None
         self._call_listeners(self._listeners)  # what was announced before
         while not self._is_stopped:
-            if is_direct and locked != self._id:
+            # Another worker has it for the moment in which it finds out whether this one is alive.
+            if is_direct and locked != self._id and self._execute(connection, _LOCK, {"id": self._id})[0]:
                 locked = self._id
-                if self._execute(connection, _LOCK, {"id": locked})[0]:
-                    self._execute(connection, _HAS_LOCK, {"id": locked})
+                self._execute(connection, _HAS_LOCK, {"id": locked, "locked": True})
             if time.monotonic() - renewed >= self._renewal:
                 renewed = time.monotonic()
                 self._renew(connection)
@@ -304,7 +330,7 @@ class Membership:
     def _renew(self, connection: psycopg.Connection[Any]) -> None:
         worker, asked = self._id, time.monotonic()
         found = self._execute(connection, _RENEW, {"id": worker, "seconds": self._lease.seconds})
-        if found is not None and self._leads_seconds:
+        if found is not None and self._leads_seconds and asked - self._led_at < self._lease.longest_scan:
             values = {"id": worker, "scope": self._database.scope, "seconds": self._leads_seconds}
             self._execute(connection, _RENEW_LEAD, values)
         if found is None:
@@ -312,6 +338,9 @@ class Membership:
                 self.leave(worker)
             return
         answered = time.monotonic()
+        if self._renewed_at is not None and answered - self._renewed_at > self._lease.patience:
+            self._steady_since = answered
+        self._renewed_at = answered
         self._offset = float(found[0]) - (asked + answered) / 2
 
     @staticmethod
@@ -322,8 +351,10 @@ class Membership:
 
     def _wait(self, connection: psycopg.Connection[Any] | None, seconds: float) -> None:
         """Wait for a notification, for `_wake`, or for `seconds`."""
-        readable: list[Any] = [self._waker, *([] if connection is None else [connection])]
-        if self._waker in select.select(readable, [], [], seconds)[0]:
+        poll = select.poll()  # not `select`, which refuses the descriptors of a process with a thousand connections
+        for readable in (self._waker, *([] if connection is None else [connection.fileno()])):
+            poll.register(readable, select.POLLIN)
+        if any(descriptor == self._waker for descriptor, _ in poll.poll(seconds * 1000)):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._waker, 4096)
 

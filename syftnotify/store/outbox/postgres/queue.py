@@ -17,6 +17,7 @@ from syftnotify.core.metrics import attempt_total, first_attempt_totals
 from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.core.text import plural
+from syftnotify.store.outbox.conditions import PENDING, UNKNOWN
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.postgres import claim_statements as statements
 from syftnotify.store.outbox.postgres.claims import Claim, TurnOrder
@@ -29,6 +30,10 @@ from syftnotify.store.outbox.waiting import WaitingNotifications
 from syftnotify.system.failpoints import reached
 
 log = logging.getLogger(__name__)
+
+# Digests count at most a week back, and there may be many messages in that time.
+_COUNTED_SECONDS = 8 * 86_400.0
+_FORGOTTEN_AT_ONCE = 10_000
 
 _Totals = dict[tuple[str, str], int]  # by scope and name
 
@@ -47,6 +52,8 @@ class _Outcome:
 class PostgresQueue(WaitingNotifications):
     """Implements `core.outbox.NotificationQueue` for any number of workers."""
 
+    _reassigned = (PENDING, UNKNOWN, NotificationState.WITHHELD.value)  # not what another worker is sending
+
     def __init__(self, database: PostgresDatabase, events: EventLog, membership: Membership) -> None:
         super().__init__(database, events)
         self._database: PostgresDatabase = database
@@ -56,6 +63,7 @@ class PostgresQueue(WaitingNotifications):
         # taken for dead, there may be two of one notification.
         self._in_flight: dict[int, str] = {}
         self._claims_lock = threading.Lock()  # `recover` must not see a claim that is not in `_in_flight` yet
+        self._disabled: list[str] = []  # scopes of homes that send nothing, as of the last claim
         self._local = threading.local()  # `outcomes`: those of a batch in this thread
 
     def claim(
@@ -77,7 +85,16 @@ class PostgresQueue(WaitingNotifications):
                 values = {"worker": worker, "transport": transport}
                 state = connection.exec_driver_sql(statements.CLAIM_STATE, values).one()
                 if state.is_alive and state.is_same_database:
-                    claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
+                    self._disabled = state.disabled
+                    claim = Claim(
+                        connection,
+                        self._order,
+                        transport,
+                        now,
+                        resend=resend,
+                        throttle=throttle,
+                        disabled=state.disabled,
+                    )
                     messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
             self._in_flight.update((item.attempt, item.id) for message in messages for item in message)
         if not state.is_alive:
@@ -101,7 +118,7 @@ class PostgresQueue(WaitingNotifications):
         return messages
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
-        values = {"transport": transport, "now": now, "resend": resend}
+        values = {"transport": transport, "now": now, "resend": resend, "disabled": self._disabled}
         with self._database.reading() as connection:
             if connection.exec_driver_sql(statements.ANY_CLAIMABLE, values).scalar_one():
                 return 0.0
@@ -195,6 +212,7 @@ class PostgresQueue(WaitingNotifications):
 
     def recover(self, now: float) -> int:
         self._membership.end_dead_workers()
+        self._forget_counted(now)
         with self._claims_lock, self._database.writing() as connection:
             values = {
                 "worker": self._membership.id,
@@ -210,6 +228,12 @@ class PostgresQueue(WaitingNotifications):
                     totals[scope, name] = totals.get((scope, name), 0) + 1
             _add_totals(connection, totals)
         return len(scopes)
+
+    def _forget_counted(self, now: float) -> None:
+        """Delete what no throttle counts any more, in parts."""
+        with self._database.writing() as connection:
+            values = {"before": now - _COUNTED_SECONDS, "most": _FORGOTTEN_AT_ONCE}
+            connection.exec_driver_sql(statements.FORGET_COUNTED, values)
 
     def thread_of(self, notification: ClaimedNotification) -> str:
         values = {

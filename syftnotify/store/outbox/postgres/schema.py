@@ -30,7 +30,7 @@ _SENDING = f"state = '{NotificationState.SENDING.value}'"
 _TEXT = postgresql.TEXT(collation="C")  # compared by code points, as in SQLite and in Python
 # Many workers increase the same counters: they have several rows, so that one rarely waits for the commit of another.
 _SHARDS = 16
-_GLOBAL_INDEXES = frozenset({"queue", "due", "states"})  # of statements about all scopes
+_GLOBAL_INDEXES = frozenset({"queue", "due"})  # of statements about all scopes
 
 
 class Xid8(sa.types.UserDefinedType[int]):
@@ -84,6 +84,7 @@ def _table(source: sa.Table, *added: sa.Column[object]) -> sa.Table:
     if source.name == "changed_events":
         # Without a unique key, because an insert that meets one that is being deleted would do nothing.
         table.append_column(sa.Column("seq", sa.BigInteger, sa.Identity()))
+        sa.Index("changed_events_of_scope", table.c[SCOPE], table.c.key)
         key = ["seq"]
     table.append_constraint(sa.PrimaryKeyConstraint(*key) if key == ["seq"] else sa.PrimaryKeyConstraint(SCOPE, *key))
     for constraint in source.constraints:
@@ -112,8 +113,11 @@ _ADDED: dict[str, list[sa.Column[object]]] = {
 for _source in SCHEMA.sorted_tables:
     _table(_source, *_ADDED.get(_source.name, ()))
 
-NOTIFICATIONS, ENTRIES = METADATA.tables["syftnotify.notifications"], METADATA.tables["syftnotify.inbox"]
+EVENTS, NOTIFICATIONS, ENTRIES = (
+    METADATA.tables[f"syftnotify.{name}"] for name in ("events", "notifications", "inbox")
+)
 sa.Index("notifications_claimed", NOTIFICATIONS.c.worker, postgresql_where=sa.text(_SENDING))
+sa.Index("events_by_age", EVENTS.c[SCOPE], EVENTS.c.noticed_at, EVENTS.c.seq)
 sa.Index("inbox_by_commit", ENTRIES.c[SCOPE], ENTRIES.c.xid, ENTRIES.c.seq)
 
 # -- tables without views: what all homes share ------------------------------------------------------------------
@@ -137,6 +141,8 @@ SCOPES = sa.Table(
     METADATA,
     sa.Column(SCOPE, _TEXT, primary_key=True),
     sa.Column("context", _TEXT, nullable=False),  # JSON: what other workers need to render its messages
+    sa.Column("is_enabled", sa.Boolean, nullable=False, server_default=sa.true()),  # whether anything is sent for it
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),  # counts the leaders
     sa.Column("leader", sa.BigInteger),  # `workers.id` of the worker that scans
     sa.Column("leader_until", sa.Float),  # unless it is renewed
     sa.Column("ledger", sa.LargeBinary),  # that of the leader, compressed by zlib
@@ -150,7 +156,7 @@ TRANSPORTS = sa.Table(
     sa.Column("pause_reason", _TEXT, nullable=False, server_default=""),
     sa.Column("pause_failure", _TEXT, nullable=False, server_default=""),  # a `Failure`; empty: it is not paused
 )
-# Messages of the last day that count towards the throttles.
+# Messages of the last days that count towards the throttles.
 COUNTED_MESSAGES = sa.Table(
     "counted_messages",
     METADATA,

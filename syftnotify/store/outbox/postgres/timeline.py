@@ -30,10 +30,14 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('syftnotify timeline', 0))"
 _IS_CURRENT = f"SELECT {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE}"
+_MARKED_AT_ONCE = 10_000  # each part is a transaction, so that none reaches the timeout of statements
 _MARK_UNCERTAIN = f"""
-WITH marked AS (
-    UPDATE {TABLES_SCHEMA}.notifications SET state = '{UNKNOWN}', reason = %(reason)s
-    WHERE state = '{PENDING}' AND not_before <= {NOW} RETURNING scope, id),
+WITH due AS (
+    SELECT seq FROM {TABLES_SCHEMA}.notifications WHERE state = '{PENDING}' AND not_before <= {NOW}
+    LIMIT {_MARKED_AT_ONCE} FOR UPDATE),
+marked AS (
+    UPDATE {TABLES_SCHEMA}.notifications n SET state = '{UNKNOWN}', reason = %(reason)s
+    FROM due WHERE n.seq = due.seq RETURNING n.scope, n.id),
 attempted AS (
     INSERT INTO {TABLES_SCHEMA}.attempts (scope, notification, started_at, ended_at, outcome, error, provider_id)
     SELECT scope, id, {NOW}, {NOW}, '{Failure.UNKNOWN.value}', %(reason)s, '' FROM marked),
@@ -42,6 +46,11 @@ counted AS (
     SELECT scope, 'unknown', count(*) FROM marked GROUP BY scope ORDER BY scope
     ON CONFLICT (scope, name, shard) DO UPDATE SET value = totals.value + excluded.value)
 SELECT count(*) FROM marked
+"""
+# Rows of another server have numbers of transactions that this one may reach in years. No live stream sends rows of
+# transaction 0 as new ones.
+_FORGET_TRANSACTIONS = f"""
+UPDATE {TABLES_SCHEMA}.inbox SET xid = '0' WHERE xid <> '0' AND xid >= pg_snapshot_xmax(pg_current_snapshot())
 """
 _REASON = "the database was restored or a standby took over, and this may have been sent"
 
@@ -63,12 +72,18 @@ def follow_timeline(database: PostgresDatabase) -> None:
     Raises:
         StateError: the database cannot be used.
     """
-    with database.writing() as connection:
-        connection.exec_driver_sql(_LOCK)
-        if connection.exec_driver_sql(_IS_CURRENT).scalar_one():  # another worker has done it
-            return
-        count = connection.exec_driver_sql(_MARK_UNCERTAIN, {"reason": _REASON}).scalar_one()
-        record_timeline(connection)
+    count = 0
+    while True:
+        with database.writing() as connection:
+            connection.exec_driver_sql(_LOCK)
+            if connection.exec_driver_sql(_IS_CURRENT).scalar_one():  # another worker has done it, or the rest of it
+                return
+            marked = connection.exec_driver_sql(_MARK_UNCERTAIN, {"reason": _REASON}).scalar_one()
+            count += marked
+            if marked < _MARKED_AT_ONCE:
+                connection.exec_driver_sql(_FORGET_TRANSACTIONS)
+                record_timeline(connection)
+                break
     log.warning(
         "the database was restored or a standby took over; %s due, which may have been sent already",
         plural(count, "notification was", "notifications were"),
