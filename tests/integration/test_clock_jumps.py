@@ -387,6 +387,7 @@ def story(folder: Path, around: datetime) -> Story:
     return sorted((at, message.recipient, message.subject, message.text) for at, message in worker.transport.accepted)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be set here")
 @pytest.mark.parametrize("zone", some(CHANGES, 1))
 def test_summer_time_changes_nothing(tmp_path: Path, in_zone: Callable[[str], None], zone: str) -> None:

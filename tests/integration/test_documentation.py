@@ -51,6 +51,7 @@ ROUTING = sections(DOCS / "routing.md")
 RECIPES = {title: text for title, text in ROUTING.items() if "| event | recipients |" in text}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("title", RECIPES)
 def test_recipe_notifies_the_recipients_of_its_table(box: Box, title: str) -> None:
     (recipe,) = blocks(RECIPES[title], "yaml")
@@ -174,6 +175,7 @@ def test_commands_of_recipes_work(box: Box) -> None:
         box.notify(*arguments, check=0)
 
 
+@pytest.mark.thorough
 def test_headers_of_a_job_name_its_recipients(box: Box) -> None:
     """The example of configuration.md, in the `config.yaml` of a job that fails."""
     (block,) = [each for each in blocks(sections(DOCS / "configuration.md")["Routing"], "yaml") if "headers" in each]

@@ -201,6 +201,7 @@ def assert_all_delivered(box: Box, app: App, fault: Fault) -> None:
     assert app.ledger.owed() == {}, fault
 
 
+@pytest.mark.thorough
 def test_fault_at_any_commit_loses_nothing(prepared: Path, tmp_path: Path, statements: list[str]) -> None:
     """A8, A10, X01: what is sent twice is counted. The commits differ in the statement before them."""
     commits = {name for name in statements if name.startswith("COMMIT")}

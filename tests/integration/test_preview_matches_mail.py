@@ -86,6 +86,7 @@ def compared(mail: tuple[str, str]) -> tuple[str, str]:
     return subject, re.sub("^Fingerprint: .*", "", text, flags=re.MULTILINE).replace('"earlier"', f'"{NAME}"')
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("outcome", "kinds"),
     [

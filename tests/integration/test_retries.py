@@ -130,6 +130,7 @@ def test_unknown_outcome_is_resent_with_one_id_or_held(box: Box, kind: str, on_u
     )
 
 
+@pytest.mark.thorough
 def test_unknown_outcome_is_held_without_retries(box: Box, hook: WebServer) -> None:
     """Whatever `max_retries` is: a user decides."""
     hook.responses = [respond(500)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def store(outbox: OutboxStore, user: str, kind: str) -> str:
 new = st.lists(st.tuples(st.sampled_from([ANA, BO]), st.sampled_from(KINDS)), max_size=8)
 
 
+@pytest.mark.thorough
 @given(
     before=new,
     between=st.lists(new, max_size=12),

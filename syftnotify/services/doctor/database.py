@@ -69,5 +69,7 @@ def _tables(facts: DatabaseFacts) -> Finding:
         return Finding("database tables", Level.FAIL, "they cannot be written", advice)
     if facts.schema_version < facts.needed_version:
         found = f"version {facts.schema_version}" if facts.schema_version else "there are none"
-        return Finding("database tables", Level.WARN, found, f"run `notify db migrate` for {facts.needed_version}")
+        return Finding(
+            "database tables", Level.WARN, found, f"run `notify db migrate` for version {facts.needed_version}"
+        )
     return Finding("database tables", Level.PASS, f"version {facts.schema_version}")

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.errors import NoTablesError, StateError
 from syftnotify.store.outbox.postgres import database as database_module
+from syftnotify.store.outbox.postgres.membership import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.system.paths import Home
 from tests import postgres
@@ -76,6 +77,7 @@ def test_error_in_a_transaction_stores_nothing_of_it(through_proxy: PostgresOutb
     assert outbox.history.counts() == tally(waiting=1)
 
 
+@pytest.mark.thorough
 def test_server_that_does_not_answer_is_given_up(
     through_proxy: PostgresOutbox, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,12 +121,14 @@ def test_worker_connects_again_after_a_restart(tmp_path: Path, caplog: pytest.Lo
     assert "\n" not in lost[0].message
 
 
+@pytest.mark.thorough
 def test_nobody_is_dead_after_the_database_has_stalled(tmp_path: Path) -> None:
     """All commits wait for a standby that is not there, for longer than a lease."""
+    lease = Lease(seconds=4.0, renewal=0.2, patience=2.0)
     version = min(postgres.installations(), key=int, default="15")
     postgres.require(version)
     with postgres.serve(version) as server, ExitStack() as stack:
-        workers = [PostgresOutbox(server.url(), OWNER, Home(tmp_path), lease=SHORT_LEASE) for _ in range(3)]
+        workers = [PostgresOutbox(server.url(), OWNER, Home(tmp_path), lease=lease) for _ in range(3)]
         for outbox in workers:
             stack.callback(outbox.close)
             enqueue(outbox, submitted(str(id(outbox))))
@@ -132,22 +136,22 @@ def test_nobody_is_dead_after_the_database_has_stalled(tmp_path: Path) -> None:
         stop = threading.Event()
 
         def search(outbox: PostgresOutbox) -> None:
-            while not stop.is_set():
+            while not stop.wait(0.05):  # seconds between two searches
                 outbox.queue.recover(200.0)
 
         threads = [threading.Thread(target=search, args=(outbox,)) for outbox in workers]
         for thread in threads:
             thread.start()
         renewed = workers[0].cluster.workers()
-        wait_until(lambda: workers[0].cluster.workers()[0].renewed_at > renewed[0].renewed_at + SHORT_LEASE.patience)
+        wait_until(lambda: workers[0].cluster.workers()[0].renewed_at > renewed[0].renewed_at + lease.patience)
         server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
         server.execute("SELECT pg_reload_conf()")
         stalled = time.monotonic()
-        wait_until(lambda: time.monotonic() - stalled > 2 * SHORT_LEASE.seconds)
+        wait_until(lambda: time.monotonic() - stalled > 1.5 * lease.seconds)
         server.execute("ALTER SYSTEM RESET synchronous_standby_names")
         server.execute("SELECT pg_reload_conf()")
         resumed = time.monotonic()
-        wait_until(lambda: time.monotonic() - resumed > 2 * SHORT_LEASE.seconds)
+        wait_until(lambda: time.monotonic() - resumed > 2 * lease.patience)
         stop.set()
         for thread in threads:
             thread.join()

@@ -336,6 +336,7 @@ class Membership:
         if found is None:
             if worker:
                 self.leave(worker)
+                self.join()
             return
         answered = time.monotonic()
         if self._renewed_at is not None and answered - self._renewed_at > self._lease.patience:

@@ -1,0 +1,70 @@
+"""X12: `notify doctor` and `notify db status` check the database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.services.doctor.database import check_facts
+from syftnotify.services.doctor.findings import Level
+from tests.postgres import Server, free_port
+from tests.support import Box
+
+GOOD = DatabaseFacts(
+    name="postgresql://notify@db.example/notify",
+    server_version="16.4",
+    server_number=160_004,
+    is_standby=False,
+    is_pooled=False,
+    schema_version=1,
+    needed_version=1,
+    size=10_000_000,
+    clock_difference=0.2,
+    connections=20,
+    max_connections=100,
+    oldest_transaction=3.0,
+    can_write=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "level", "text"),
+    [
+        ({"server_number": 130_012, "server_version": "13.12"}, "database", Level.FAIL, "PostgreSQL 13.12"),
+        ({"is_standby": True}, "database", Level.FAIL, "read-only standby"),
+        ({"clock_difference": -8.0}, "database clock", Level.WARN, "differs from the server's by 8.0 s"),
+        ({"connections": 95}, "database connections", Level.WARN, "95 of 100 in use"),
+        ({"is_pooled": True}, "database connections", Level.PASS, "a pooler is between"),
+        ({"oldest_transaction": 4000.0}, "database transactions", Level.WARN, "runs for 4000 s"),
+        ({"schema_version": 0}, "database tables", Level.WARN, "there are none"),
+        ({"can_write": False}, "database tables", Level.FAIL, "cannot be written"),
+    ],
+)
+def test_each_problem_of_a_database_is_found(changes: dict[str, Any], check: str, level: Level, text: str) -> None:
+    found = list(check_facts(replace(GOOD, **changes)))
+    (finding,) = (each for each in found if each.check == check and text in each.text)
+    assert finding.level is level
+    assert (finding.advice != "") == (level is not Level.PASS)
+    assert all(each.level is Level.PASS for each in found if each is not finding)
+
+
+def test_doctor_checks_a_real_database(box: Box, database_url: str) -> None:
+    box.configure({"database": database_url})
+    before = box.notify("doctor").stdout
+    assert "warn  database tables: there are none\n      run `notify db migrate` for version 1\n" in before
+    box.notify("db", "migrate", check=0)
+
+    lines = box.notify("doctor").stdout.splitlines()
+    for check in ("database", "database tables", "database clock", "database connections", "database transactions"):
+        assert any(line.startswith(f"pass  {check}: ") for line in lines), lines
+
+
+def test_database_that_cannot_be_reached_fails(box: Box, server: Server) -> None:
+    box.configure({"database": server.url().replace(str(server.port), str(free_port()))})
+
+    done = box.notify("doctor", check=1)
+    assert "fail  database: postgresql://postgres@127.0.0.1" in done.stdout
+    assert "check that the server runs" in done.stdout
