@@ -91,18 +91,24 @@ UPDATE {TABLES_SCHEMA}.transports SET paused_until = %(now)s + {PROBE_SECONDS}
 WHERE name = %(transport)s AND paused_until <= %(now)s AND pause_failure <> '' RETURNING name
 """
 
-# The recipients after `after` with due notifications of a priority, in order. The index yields one after the other, so
-# the cost does not depend on how many notifications each of them has.
+# The recipients with due notifications in ranges of a priority, in order; without `up_to` a range has no end. The index
+# yields one after the other, so the cost does not depend on how many notifications each of them has.
 DUE_RECIPIENTS = f"""
-WITH RECURSIVE due AS (
-    (SELECT n.recipient FROM {_NOTIFICATIONS} n
-    WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient > %(after)s ORDER BY n.recipient LIMIT 1)
-    UNION ALL
-    SELECT (SELECT n.recipient FROM {_NOTIFICATIONS} n
-        WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient > due.recipient
+SELECT range.priority, found.recipient
+FROM unnest(%(priorities)s::int[], %(after)s::text[], %(up_to)s::text[]) WITH ORDINALITY
+    AS range(priority, after, up_to, place)
+CROSS JOIN LATERAL (
+    WITH RECURSIVE due AS (
+        (SELECT n.recipient FROM {_NOTIFICATIONS} n
+        WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > range.after
         ORDER BY n.recipient LIMIT 1)
-    FROM due WHERE due.recipient IS NOT NULL)
-SELECT recipient FROM due WHERE recipient IS NOT NULL LIMIT %(most)s
+        UNION ALL
+        SELECT (SELECT n.recipient FROM {_NOTIFICATIONS} n
+            WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > due.recipient
+            ORDER BY n.recipient LIMIT 1)
+        FROM due WHERE due.recipient <= coalesce(range.up_to, due.recipient))
+    SELECT recipient FROM due WHERE recipient <= coalesce(range.up_to, recipient) LIMIT %(most)s) found
+ORDER BY range.place, found.recipient
 """
 
 # Other workers claim for the same recipients one after the other, because the throttles count their messages.

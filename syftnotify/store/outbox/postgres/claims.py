@@ -74,7 +74,7 @@ class Claim:
 
     def run(self, limit: int) -> None:
         """Choose at most `limit` messages, into `messages`."""
-        recipients = {priority: self._recipients_in_turn(priority, limit) for priority in Priority}
+        recipients = self._due_recipients(limit)
         if self._throttle is not None and any(recipients.values()):
             self._lock({f"{self.transport} {each}" for found in recipients.values() for each in found})
         rows = {priority: deque(self._due_rows(priority, found, limit)) for priority, found in recipients.items()}
@@ -90,17 +90,17 @@ class Claim:
                 if priority is self._order.turns[0]:
                     self._order.turns.reverse()
 
-    def _recipients_in_turn(self, priority: Priority, limit: int) -> list[str]:
-        """At most `limit` recipients with due notifications of a class, the next one in the rotation first."""
-        after = self._order.last_recipient.get((self.transport, priority), "")
-        found = self._due_recipients(priority, after, limit)
-        if after and len(found) < limit:
-            found += [each for each in self._due_recipients(priority, "", limit - len(found)) if each <= after]
-        return found
-
-    def _due_recipients(self, priority: Priority, after: str, limit: int) -> list[str]:
-        values = {**self._common, "priority": priority.value, "after": after, "most": limit}
-        return list(self._execute(statements.DUE_RECIPIENTS, values).scalars())
+    def _due_recipients(self, limit: int) -> dict[Priority, list[str]]:
+        """At most `limit` recipients with due notifications of each class, the next one in the rotation first."""
+        last = {priority: self._order.last_recipient.get((self.transport, priority), "") for priority in Priority}
+        ranges: list[tuple[Priority, str, str | None]] = [(priority, after, None) for priority, after in last.items()]
+        ranges += [(priority, "", after) for priority, after in last.items() if after]
+        priorities, after, up_to = map(list, zip(*ranges, strict=True))
+        values = {**self._common, "priorities": priorities, "after": after, "up_to": up_to, "most": limit}
+        found: dict[Priority, list[str]] = {priority: [] for priority in Priority}
+        for row in self._execute(statements.DUE_RECIPIENTS, values):
+            found[Priority(row.priority)].append(row.recipient)
+        return {priority: recipients[:limit] for priority, recipients in found.items()}
 
     def _due_rows(self, priority: Priority, recipients: Sequence[str], limit: int) -> Sequence[Any]:
         """The next rows of `recipients`, who take turns; they are locked."""
