@@ -15,6 +15,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Notification
 from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.container import App, build_app
+from syftnotify.runtime.database import require_copied
 from syftnotify.runtime.health.reporter import HealthReporter
 from syftnotify.runtime.opening import shared_ledger
 from syftnotify.runtime.scan_report import ScanReport
@@ -73,6 +74,7 @@ def scan_once(home: Home) -> ScanResult:
     with worker_lock.acquire(home):
         logs.configure(home.log)
         settings = check_ready(home)
+        require_copied(settings)
         app = build_app(settings)
         try:
             member = ClusterMember(app)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from syftnotify.config.load import Settings
 from syftnotify.core.cluster import WorkerMode
+from syftnotify.runtime.database import require_copied
 from syftnotify.runtime.delivery_worker import DeliveryWorker, require_database
 from syftnotify.runtime.status_reporter import Served
 from syftnotify.runtime.worker import Worker
@@ -45,6 +46,7 @@ def run_worker(
             with _failed_start_recorded(home):
                 if mode is not WorkerMode.FULL:
                     require_database(settings, mode)
+                require_copied(settings)
                 worker = Worker(settings, lock, mode=mode)
                 stop.connect(worker)
                 if settings.config.serve is not None and settings.config.serve.enabled:
@@ -63,7 +65,9 @@ def run_deliveries(home: Home, *, on_started: Callable[[list[str]], None]) -> No
     Raises:
         ConfigError, NotSignedInError, StateError: it cannot start.
     """
-    worker = DeliveryWorker(check_ready(home))
+    settings = check_ready(home)
+    require_copied(settings)
+    worker = DeliveryWorker(settings)
     with _stop_signals(detached=False) as stop:
         stop.connect(worker)
         worker.run(on_started)

@@ -61,6 +61,14 @@ def test_nothing_is_sent_twice_after_a_copy(moved_box: Box, tree_with_peer: Tree
     assert "was copied and compared before" in moved_box.notify("db", "copy", check=0).stdout
 
 
+@pytest.mark.parametrize("command", [("run", "--once"), ("run", "--deliver-only"), ("start",)])
+def test_nothing_starts_before_the_copy(moved_box: Box, command: tuple[str, ...]) -> None:
+    """Otherwise its history would be missing, and could not be copied later."""
+    done = moved_box.notify(*command, check=2)
+    assert "outbox.db has 1 event that is not in the database" in done.stderr
+    assert "run `notify db copy`" in done.stderr
+
+
 def test_nothing_is_sent_twice_after_a_copy_and_a_lost_state_file(moved_box: Box) -> None:
     """The keys of the events are the same in both."""
     moved_box.notify("db", "copy", check=0)
@@ -72,6 +80,7 @@ def test_nothing_is_sent_twice_after_a_copy_and_a_lost_state_file(moved_box: Box
 
 
 def test_copy_while_the_worker_runs_is_refused(moved_box: Box) -> None:
+    moved_box.notify("db", "copy", check=0)
     moved_box.notify("start", check=0)
     assert "already running" in moved_box.notify("db", "copy", check=3).stderr
 

@@ -45,7 +45,7 @@ ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.positi
 """
 # What a worker or server of the same home may have stored in the database before. It is kept.
 _MERGED = ("server_keys", "recipients", "samples", "totals")
-_ID_NAME = "database id"  # in `server_keys` of the file
+_ID_NAME, _COPIED_NAME = "database id", "copied to"  # in `server_keys` of the file
 _COUNT_EVENTS = f"SELECT count(*) FROM {TABLES_SCHEMA}.events WHERE scope = %(scope)s"
 _VERIFIED = "verified"  # in place of the name of a table, when the copy is complete
 
@@ -203,6 +203,36 @@ class OutboxCopy:
                 hint="stop all workers and servers of this home, then run `notify db copy` again",
             )
         return CopiedTable(table.name, counts[0], f"{sums[0]:016x}", self._damaged.get(table.name, 0))
+
+
+def mark_copied(file: Path, database: str) -> None:
+    """Record in the file that it was copied into the database of that name. Raises: StateError."""
+    try:
+        with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO server_keys (name, value) VALUES (?, ?)", (_COPIED_NAME, database)
+            )
+    except sqlite3.Error as error:
+        raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
+
+
+def uncopied_events(file: Path) -> int:
+    """The number of events in the file that no database has; 0: it was copied, or there is none.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    if not file.exists():
+        return 0
+    try:
+        with closing(_open(file)) as connection:
+            query = "SELECT count(*) FROM sqlite_master WHERE name IN ('events', 'server_keys')"
+            has_keys = connection.execute(query).fetchone()[0] == 2  # older versions had none
+            if has_keys and connection.execute("SELECT 1 FROM server_keys WHERE name = ?", (_COPIED_NAME,)).fetchone():
+                return 0
+            return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StateError(f"{file} cannot be read: {error}", hint="run `notify doctor`") from error
 
 
 def _open(file: Path) -> sqlite3.Connection:
