@@ -7,10 +7,12 @@ import threading
 from collections import Counter
 
 import pytest
+import sqlalchemy as sa
 
 from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.models import Event
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from tests import postgres
 from tests.integration.postgres.conftest import OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, fail, submitted
 from tests.support import OWNER, tally, wait_until
@@ -132,6 +134,22 @@ def test_outcome_reaches_the_worker_of_the_tree(open_worker: OpenWorker) -> None
     assert sorted(map(len, finished.values())) == [0, 1]
     unfinished = [outbox.events.with_unfinished([submitted().key]) for outbox in (scanner, other_home)]
     assert Counter(map(len, unfinished)) == {0: 1, 1: 1}
+
+
+def test_event_of_a_newer_version_waits_for_a_worker_of_that_version(
+    open_worker: OpenWorker, server: postgres.Server, database_url: str
+) -> None:
+    """During an upgrade both versions run."""
+    outbox = open_worker()
+    enqueue(outbox, submitted())
+    name = str(sa.make_url(database_url).database)
+    server.execute("UPDATE syftnotify.events SET kind = 'job_paused'", name)
+
+    assert claim_next(outbox) == []
+    assert claim_next(outbox, 159.0) == []
+    assert outbox.history.counts() == tally(waiting=1)
+    server.execute("UPDATE syftnotify.events SET kind = 'job_submitted'", name)  # as a newer worker reads it
+    assert len(claim_next(outbox, 160.0)) == 1
 
 
 def test_what_another_worker_sends_is_not_reassigned(open_worker: OpenWorker) -> None:

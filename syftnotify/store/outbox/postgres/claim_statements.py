@@ -246,6 +246,9 @@ ON CONFLICT (scope, name, shard) DO UPDATE SET value =
     CASE WHEN starts_with(excluded.name, %(moment)s) THEN excluded.value ELSE totals.value + excluded.value END
 """
 
+POSTPONE = f"""
+UPDATE {_NOTIFICATIONS} SET not_before = %(until)s, longest_wait = %(wait)s WHERE seq = %(seq)s
+"""
 QUARANTINE = f"""
 UPDATE {_NOTIFICATIONS} SET state = '{NotificationState.DEAD.value}', reason = %(reason)s, first_failed_at = %(now)s
 WHERE seq = %(seq)s

@@ -23,6 +23,9 @@ from syftnotify.store.outbox.schema import Priority
 
 log = logging.getLogger(__name__)
 
+_KINDS = frozenset(kind.value for kind in EventKind)
+_NEWER_SECONDS = 60.0  # until workers of this version find it again
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessage:
@@ -112,9 +115,17 @@ class Claim:
         return [row for row in self._execute(find, values).all() if self._is_readable(row)]
 
     def _is_readable(self, row: Any) -> bool:
-        """Whether the row is valid; one that is not becomes a dead letter."""
+        """Whether the row is valid; one that is not becomes a dead letter.
+
+        An event of a kind that only a newer version knows waits for a worker of that version.
+        """
         if row.seq in self._taken:
             return True
+        if row.kind not in _KINDS:
+            log.warning("notification %d (%s) is left to workers of a newer version", row.seq, escape(row.kind))
+            values = {"seq": row.seq, "until": self.now + _NEWER_SECONDS, "wait": _NEWER_SECONDS}
+            self._execute(statements.POSTPONE, values)
+            return False
         try:
             claimed_notification(row, row.bundle)
         except ROW_ERRORS as error:
