@@ -71,7 +71,7 @@ def main() -> int:
     # and no digest of what happened while nobody scanned, because the verdict compares single messages.
     setattr(planner, "BUNDLE_ABOVE", 1_000_000)  # noqa: B010 - it is imported there
     retry.BACKOFF_BASE, retry.BACKOFF_MAX, retry.AUTH_PROBE_INTERVAL = 0.3, 2.0, 1.0
-    membership.Lease.__init__.__defaults__ = (LEASE_SECONDS, 0.2, 0.5)
+    membership.Lease.__init__.__defaults__ = (LEASE_SECONDS, 0.2, 0.5, 300.0)
     cluster_member.RECOVERY_SECONDS = 0.5
     setattr(delivery_worker, "RECOVERY_SECONDS", 0.5)  # noqa: B010 - it is imported there
     database._CONNECT_SECONDS, database._DEADLINE_SECONDS = 2, 2.0

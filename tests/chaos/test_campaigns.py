@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from syftnotify.system import failpoints
+from tests import postgres
 from tests.chaos import naive
+from tests.chaos.cluster import ClusterCampaign, run_cluster_campaign
 from tests.chaos.harness import Campaign, run_campaign
 from tests.chaos.subjects import points_of
 
@@ -35,6 +37,17 @@ def test_worker_killed_anywhere_loses_nothing_and_counts_duplicates(kind: str, t
 def test_shares_contain_every_fail_point_once() -> None:
     """X01."""
     assert sorted(point for points in SHARES.values() for point in points) == sorted(failpoints.POINTS)
+
+
+@pytest.mark.thorough
+def test_workers_of_a_shared_database_lose_nothing_and_count_duplicates() -> None:
+    """X12."""
+    postgres.require(min(postgres.installations(), key=int, default="15"))
+    outcome = run_cluster_campaign(ClusterCampaign("short shared", 15))
+
+    assert outcome.verdict.is_good, outcome
+    assert outcome.verdict.owed > 0
+    assert outcome.faults.total() == 15
 
 
 @pytest.mark.thorough

@@ -7,28 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 
-from syftnotify.store.outbox.compiled import CompiledStatement
+from syftnotify.store.outbox.compiled import CompiledStatement, InsertNew
 
 # Part of every unique key in PostgreSQL, where several homes share the tables.
 SCOPE = "scope"
 
 
-class _InsertNew(sa.Insert):
-    inherit_cache = True
-
-
 def insert_new(table: sa.Table) -> sa.Insert:
     """An insert that leaves out rows whose key exists."""
-    return _InsertNew(table).inline()  # it returns no generated numbers
-
-
-@compiles(_InsertNew)
-def _compile(statement: _InsertNew, compiler: SQLCompiler, **options: Any) -> str:
-    insert: str = compiler.visit_insert(statement, **options)  # type: ignore[no-untyped-call] # SQLAlchemy's
-    return f"{insert} ON CONFLICT DO NOTHING"
+    return InsertNew(table).inline()  # it returns no generated numbers
 
 
 class Upsert:

@@ -137,7 +137,8 @@ class PostgresDatabase:
     def _configure(self, connection: Any, record: Any) -> None:
         """Prepare a new connection."""
         driver = connection.driver_connection if hasattr(connection, "driver_connection") else connection
-        driver.adapters.register_dumper(str, _TextDumper)
+        driver.adapters.register_dumper(str, _BinaryTextDumper)
+        driver.adapters.register_dumper(str, _TextDumper)  # the last one is that of parameters without a format
         driver.adapters.register_loader("text", _TextLoader)
         with driver.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -184,6 +185,12 @@ class _TextDumper(psycopg.types.string.StrDumper):
     def dump(self, obj: str) -> bytes:
         """`obj` in UTF-8; lone surrogates are escaped."""
         return obj.replace("\0", _NUL).encode("utf-8", "backslashreplace")
+
+
+class _BinaryTextDumper(psycopg.types.string.StrBinaryDumper):
+    """As `_TextDumper`, for parameters in binary format."""
+
+    dump = _TextDumper.dump
 
 
 class _TextLoader(psycopg.adapt.Loader):
