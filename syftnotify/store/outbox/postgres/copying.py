@@ -1,7 +1,7 @@
 """Copying the outbox of one home from its SQLite file into PostgreSQL, in parts that can be resumed.
 
 Workers of other homes deliver whatever waits in the database. So the notifications that wait are copied last, in one
-transaction, in which everything is also compared: nobody claims them before the copy is complete.
+transaction, in which the notifications are also compared: nobody claims them before the copy is complete.
 """
 
 from __future__ import annotations
@@ -87,13 +87,18 @@ class OutboxCopy:
                 self._require_no_other_history(source)
                 for table in SCHEMA.sorted_tables:
                     self._copy(connection, source, table, on_progress)
+                found: dict[str, CopiedTable] = {}
+                for table in SCHEMA.sorted_tables:
+                    if table is not NOTIFICATIONS:
+                        with self._database.reading() as to:
+                            found[table.name] = self._compare(connection, to, table)
                 with self._database.writing() as to:
                     self._copy_waiting(connection, to, on_progress)
-                    found = [self._compare(connection, to, table) for table in SCHEMA.sorted_tables]
+                    found[NOTIFICATIONS.name] = self._compare(connection, to, NOTIFICATIONS)
                     to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
         except sqlite3.Error as error:
             raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
-        return found
+        return [found[table.name] for table in SCHEMA.sorted_tables]
 
     def _require_no_other_history(self, source: str) -> None:
         """Raises: StateError, the database has events of this home that are not from this file."""
