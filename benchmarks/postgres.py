@@ -2,8 +2,8 @@
 
     python -m benchmarks.postgres [--write]
 
-`--write` also writes docs/performance-shared.md. With `benchmarks.postgres_day` it takes about an hour, so `make bench`
-does not include it. All servers write to disk as a real one does (fsync, synchronous commit).
+`--write` also writes docs/performance-shared.md. With `benchmarks.postgres_day` it takes an hour and a half, so `make
+bench` does not include it. All servers write to disk as a real one does (fsync, synchronous commit).
 
 - Claims and outcomes in a database with ten million notifications that were sent, with one of ten thousand as the
   baseline. Both are on one server, and are measured in turn.

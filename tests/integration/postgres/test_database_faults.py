@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.errors import NoTablesError, StateError
+from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.postgres import database as database_module
 from syftnotify.store.outbox.postgres.membership import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
@@ -26,7 +27,7 @@ from tests import postgres
 from tests.fakes.tcp_proxy import TcpProxy, serve_proxy
 from tests.integration.postgres.conftest import SHORT_LEASE, OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, submitted
-from tests.support import OWNER, tally, wait_until
+from tests.support import ANA, OWNER, Box, tally, wait_until
 
 
 @pytest.fixture
@@ -193,6 +194,51 @@ def test_lock_that_another_worker_tests_is_taken_later(
         wait_until(lambda: second.cluster.workers()[1].renewed_at > start)
         assert server.execute("SELECT has_lock FROM syftnotify.workers ORDER BY id", name)[1] == (False,)
     wait_until(lambda: server.execute("SELECT bool_and(has_lock) FROM syftnotify.workers", name) == [(True,)])
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "57014"])
+def test_transaction_that_the_server_ends_is_repeated(
+    box: Box, tree_with_peer: Tree, database_url: str, server: postgres.Server, code: str
+) -> None:
+    """A serialization failure, a deadlock, a statement that takes too long: in the scan, then in the outcomes."""
+    name = str(sa.make_url(database_url).database)
+    box.configure({"database": database_url})
+    box.scan()
+    server.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'ended' USING ERRCODE = '{code}'; END $$",
+        name,
+    )
+    server.execute("CREATE TRIGGER fails BEFORE INSERT ON syftnotify.events EXECUTE FUNCTION fail()", name)
+    tree_with_peer.submit(ANA, "first", "print(1)\n")
+    with pytest.raises(StateError, match="cannot be used: ended"):
+        box.scan()
+    server.execute("DROP TRIGGER fails ON syftnotify.events", name)
+
+    app = box.open_app()
+    app.pipeline.tick(box.clock.now, last_scan=box.clock.now - 1.0)
+    server.execute(
+        "CREATE TRIGGER fails BEFORE UPDATE ON syftnotify.notifications FOR EACH ROW WHEN (NEW.state = 'sent') "
+        "EXECUTE FUNCTION fail()",
+        name,
+    )
+    with pytest.raises(StateError, match="cannot be used: ended"):
+        app.dispatcher.drain()
+    server.execute("DROP TRIGGER fails ON syftnotify.notifications", name)
+    app.dispatcher.drain()
+    assert app.outbox.history.counts() == tally(sent=2)
+    app.close()
+    assert len(box.new_mails()) == 2
+
+
+def test_isolation_of_the_database_does_not_matter(
+    open_worker: OpenWorker, server: postgres.Server, database_url: str
+) -> None:
+    name = str(sa.make_url(database_url).database)
+    server.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable')
+    outbox = open_worker()
+    with outbox._postgres.reading() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
 
 
 def test_read_only_server_is_named(open_worker: OpenWorker, server: postgres.Server, database_url: str) -> None:

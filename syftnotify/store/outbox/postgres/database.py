@@ -137,6 +137,8 @@ class PostgresDatabase:
     def _configure(self, connection: Any, record: Any) -> None:
         """Prepare a new connection."""
         driver = connection.driver_connection if hasattr(connection, "driver_connection") else connection
+        # Claims see what others commit meanwhile, whatever the default of the database is.
+        driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         driver.adapters.register_dumper(str, _BinaryTextDumper)
         driver.adapters.register_dumper(str, _TextDumper)  # the last one is that of parameters without a format
         driver.adapters.register_loader("text", _TextLoader)
