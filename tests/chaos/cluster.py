@@ -148,8 +148,8 @@ class _ClusterRun:
         self._stack = stack
         self._rng = random.Random(campaign.seed)
         # The control shows that outcomes which come too late are found, so it has the faults that cause them.
-        is_late = {kind: weight for kind, weight in FAULTS.items() if kind.startswith("SIGSTOP")}
-        self._kinds = FAULTS if campaign.is_fenced else is_late
+        causes = {kind: weight for kind, weight in FAULTS.items() if kind.startswith("SIGSTOP")}
+        self._kinds = FAULTS if campaign.is_fenced else causes
         self._problems: list[str] = []
         self._steps = 0
         version = min(postgres.installations(), key=int)
