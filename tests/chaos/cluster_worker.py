@@ -30,7 +30,7 @@ if given.clock:  # before any module of the program takes the function
     time.time = functools.partial(lambda real: real() + given.clock, time.time)
 
 from syftnotify import worker
-from syftnotify.core import retry
+from syftnotify.core import retry, throttle
 from syftnotify.core.errors import NotifyError
 from syftnotify.runtime import cluster_member, delivery_worker, planner
 from syftnotify.runtime.startup import run_deliveries
@@ -68,7 +68,10 @@ def _report(line: bytes) -> None:
 def main() -> int:
     exit_with_parent()
     # These are the only differences from the real worker: times in seconds, because otherwise a run would take a day,
-    # and no digest of what happened while nobody scanned, because the verdict compares single messages.
+    # and no digests, because the verdict compares single messages.
+    defaults = throttle.ThrottleRule.__init__.__defaults__
+    assert defaults is not None
+    throttle.ThrottleRule.__init__.__defaults__ = (1_000_000, *defaults[1:])
     setattr(planner, "BUNDLE_ABOVE", 1_000_000)  # noqa: B010 - it is imported there
     retry.BACKOFF_BASE, retry.BACKOFF_MAX, retry.AUTH_PROBE_INTERVAL = 0.3, 2.0, 1.0
     membership.Lease.__init__.__defaults__ = (LEASE_SECONDS, 0.2, 0.5, 300.0)
