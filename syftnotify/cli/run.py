@@ -30,7 +30,7 @@ def run(
     """Run the worker in the foreground until Ctrl-C."""
     resolved = resolve_home(context, home)
     if (deliver_only or scan_only) and (once or dry_run or (deliver_only and scan_only)):
-        raise typer.BadParameter("--deliver-only and --scan-only exclude each other, --once and --dry-run.")
+        raise typer.BadParameter("use only one of --once, --dry-run, --scan-only and --deliver-only.")
     if dry_run:
         _dry_run(resolved)
     elif once:

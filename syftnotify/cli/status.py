@@ -18,7 +18,7 @@ _RECENT_SECONDS = 3600  # after this time, a scan is shown with its time instead
 # By the role of the worker among those of its tree.
 _ROLES = {
     "leader": "this worker scans the tree",
-    "standby": "another worker scans the tree, this one delivers; run `notify db status` for the list",
+    "standby": "another worker scans the tree, this one stands by; run `notify db status` for the list",
 }
 
 

@@ -27,12 +27,13 @@ def stop(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption
 def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOption = None) -> None:
     """Restart the worker with the current configuration."""
     from syftnotify.runtime import systemd
+    from syftnotify.runtime.opening import require_copied
     from syftnotify.services.settings import check_ready
     from syftnotify.system import worker_lock
 
     resolved = resolve_home(context, home)
     try:
-        check_ready(resolved)
+        require_copied(check_ready(resolved))
     except NotifyError as error:
         if worker_lock.is_held(resolved):
             continues = "the worker continues with the previous configuration"

@@ -217,9 +217,11 @@ def _database(value: Any) -> SecretStr:
         raise ValueError("expected `postgresql+psycopg://user:password@host/name`")
     try:
         parts = urlsplit(text)
+        if parts.netloc.count("@") > 1 or "@" in f"{parts.path}{parts.fragment}" or parts.fragment:
+            raise ValueError("part of the password is outside of its place")
         _ = parts.port
     except ValueError:  # its text may quote the password
-        raise ValueError("its port is not a number; percent-encode special characters of the password") from None
+        raise ValueError("percent-encode `@`, `:`, `/`, `?` and `#` of the password; the port is a number") from None
     if not parts.path.strip("/"):
         raise ValueError("it names no database; write `postgresql+psycopg://user:password@host/name`")
     return SecretStr(f"{_DATABASE_SCHEMES[0]}://{rest}")

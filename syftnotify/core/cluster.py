@@ -105,6 +105,10 @@ class Cluster(Protocol):
     @property
     def transports(self) -> SharedTransports: ...
 
+    @property
+    def is_outage_known(self) -> bool:
+        """Whether the database cannot be reached, which is logged already."""
+
     def time(self) -> float:
         """Seconds since 1970 on the clock of the database, which all workers use."""
 

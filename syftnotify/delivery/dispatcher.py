@@ -57,6 +57,7 @@ class Dispatcher:
         self._clock = clock
         self._on_change = on_change
         self._limits = None
+        self._cluster = outbox.cluster
         if outbox.cluster is not None:
             self._limits = WorkerLimits(outbox.cluster.transports, clock=clock, monotonic=monotonic)
         self._queues = QueueSet(queues, max_concurrent)
@@ -169,7 +170,8 @@ class Dispatcher:
             timeout = self._run_pass()
         except StateError as error:
             self.status.last_error = str(error)
-            log.error("the outbox cannot be used: %s", error)
+            is_logged = self._cluster is not None and self._cluster.is_outage_known
+            log.log(logging.DEBUG if is_logged else logging.ERROR, "the outbox cannot be used: %s", error)
         except Exception as error:  # for example no memory or threads; without this thread nothing is delivered
             self.status.last_error = f"unexpected {type(error).__name__} in the dispatcher"
             log.exception("unexpected error in the dispatcher")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from syftnotify.core.cluster import DatabaseFacts, WorkerRecord
 from syftnotify.core.errors import ConfigError, NoTablesError, NotifyError
-from syftnotify.core.text import plural
 from syftnotify.runtime.opening import check_packages, connect_outbox
 from syftnotify.services.settings import load
 from syftnotify.services.transports import published_context
@@ -98,21 +97,6 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
             found = OutboxCopy(home.outbox, database).run(on_progress)
             mark_copied(home.outbox, database.name)
             return found
-
-
-def require_copied(settings: Settings) -> None:
-    """Raises: ConfigError, `outbox.db` of a home with a database was not copied, so its history would be missing."""
-    if settings.config.database is None:
-        return
-    check_packages()
-    from syftnotify.store.outbox.postgres.copying import uncopied_events
-
-    file = settings.home.outbox
-    if count := uncopied_events(file):
-        raise ConfigError(
-            f"{file} has {plural(count, 'event that is', 'events that are')} not in the database",
-            hint=f"run `notify db copy`; to start without them, rename {file.name}",
-        )
 
 
 def _configured(home: Home) -> tuple[Settings, str]:

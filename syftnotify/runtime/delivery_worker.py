@@ -83,7 +83,8 @@ class DeliveryWorker:
             for name in targets.keys() - dispatcher.queues.keys():
                 dispatcher.add(transport_queue(self._settings, outbox, name, targets[name], outbox.cluster.time))
         except NotifyError as error:
-            log.error("%s", error)
+            is_logged = outbox.cluster is not None and outbox.cluster.is_outage_known
+            log.log(logging.DEBUG if is_logged else logging.ERROR, "%s", error)
         dispatcher.wake()
         if not dispatcher.is_alive:
             log.error("the dispatcher thread has ended; starting it again")
@@ -94,6 +95,6 @@ def require_database(settings: Settings, mode: WorkerMode) -> None:
     """Raises: ConfigError, this mode of a worker needs a database that several workers share."""
     if settings.config.database is None:
         raise ConfigError(
-            f"a worker can {mode.value} only if several workers share a database",
+            f"--{mode.value.replace(' ', '-')} needs a database that several workers share",
             hint=f"set `database` in {settings.home.config}, or run `notify run` without the option",
         )

@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 
 from syftnotify.config.load import Settings
 from syftnotify.core.cluster import DatabaseFacts
-from syftnotify.core.errors import NoTablesError, NotifyError
+from syftnotify.core.errors import ConfigError, NoTablesError, NotifyError
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.text import plural
 from syftnotify.services.doctor.access import StateAccess
 from syftnotify.services.settings import shared_database
 from syftnotify.store.ledger.index import Ledger
@@ -57,6 +58,23 @@ def shared_ledger(settings: Settings) -> bytes | None:
             return None if outbox.cluster is None else outbox.cluster.load_ledger()
     except NoTablesError:
         return None
+
+
+def require_copied(settings: Settings) -> None:
+    """Raises: ConfigError, `outbox.db` of a home with a database was not copied, so its history would be missing."""
+    if settings.config.database is None:
+        return
+    check_packages()
+    from syftnotify.store.outbox.postgres.copying import uncopied_events
+    from syftnotify.store.outbox.postgres.database import PostgresDatabase
+
+    database = PostgresDatabase(settings.config.database.get_secret_value(), "")  # it is not connected
+    file = settings.home.outbox
+    if count := uncopied_events(file, database.name):
+        raise ConfigError(
+            f"{file} has {plural(count, 'event that was', 'events that were')} not copied into {database.name}",
+            hint=f"run `notify stop` and `notify db copy`; to start without them, rename {file.name}",
+        )
 
 
 def check_packages() -> None:
@@ -111,7 +129,18 @@ def read_ledger(home: Home) -> Ledger | None:
 
 def state_access(home: Home) -> StateAccess:
     """The access of the checks of `notify doctor` to ledger and outbox."""
-    return StateAccess(lambda: find_corruption(home.state), lambda: _facts(home), lambda: open_outbox(home))
+    return StateAccess(
+        lambda: find_corruption(home.state),
+        lambda: _facts(home),
+        lambda: _require_copied(home),
+        lambda: open_outbox(home),
+    )
+
+
+def _require_copied(home: Home) -> None:
+    settings = shared_database(home)
+    if settings is not None:
+        require_copied(settings)
 
 
 def _facts(home: Home) -> DatabaseFacts | None:

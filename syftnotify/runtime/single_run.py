@@ -15,9 +15,8 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Notification
 from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.container import App, build_app
-from syftnotify.runtime.database import require_copied
 from syftnotify.runtime.health.reporter import HealthReporter
-from syftnotify.runtime.opening import shared_ledger
+from syftnotify.runtime.opening import require_copied, shared_ledger
 from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.runtime.status_fields import single_scan_status
 from syftnotify.services.settings import check_ready, load_reporting_all
@@ -112,11 +111,15 @@ def dry_run(home: Home) -> DryRun:
         try:
             scan = app.pipeline.tick(time.time(), last_scan=worker_status.read(copy).last_look_s, dry_run=True)
             counts = app.outbox.history.counts(holding=settings.holding)
+            # Another worker may have enqueued them since the leader has saved its ledger.
+            known = app.outbox.events.known(event.key for event in scan.events)
         finally:
             app.close()
-    kinds = {event.key: event.kind for event in scan.events}
-    planned = tuple(PlannedNotification(kinds[item.event_key], item) for item in scan.notifications)
-    return DryRun(planned, len(scan.events), counts.waiting, scan.waiting_for, settings.config.notify.enabled)
+    kinds = {event.key: event.kind for event in scan.events if event.key not in known}
+    planned = tuple(
+        PlannedNotification(kinds[item.event_key], item) for item in scan.notifications if item.event_key in kinds
+    )
+    return DryRun(planned, len(kinds), counts.waiting, scan.waiting_for, settings.config.notify.enabled)
 
 
 def _scan_and_deliver(app: App, member: ClusterMember) -> tuple[ScanReport, WorkerStatus]:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from syftnotify.config.load import Settings
 from syftnotify.core.cluster import WorkerMode
-from syftnotify.runtime.database import require_copied
 from syftnotify.runtime.delivery_worker import DeliveryWorker, require_database
+from syftnotify.runtime.opening import require_copied
 from syftnotify.runtime.status_reporter import Served
 from syftnotify.runtime.worker import Worker
 from syftnotify.services.settings import check_ready

@@ -153,8 +153,10 @@ class Worker:
             raise
         except Exception as error:  # no failure of a single step may end the worker
             count = self._reporter.record_failure(step, error)
-            needs_traceback = not isinstance(error, StateError)  # its text is complete
-            log.error("%s failed (%d in a row): %s", step, count, self._reporter.last_error, exc_info=needs_traceback)
+            is_complete = isinstance(error, StateError)  # its text is
+            level = logging.DEBUG if is_complete and self._member.is_outage_known else logging.ERROR
+            text = "%s failed (%d in a row): %s"
+            log.log(level, text, step, count, self._reporter.last_error, exc_info=not is_complete)
             return None
         self._reporter.record_success(step)
         return result

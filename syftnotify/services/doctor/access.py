@@ -20,4 +20,5 @@ class StateAccess:
 
     ledger_problem: Callable[[], str]  # returns why the ledger cannot be used; empty if it can
     database_facts: Callable[[], DatabaseFacts | None]  # returns None if the outbox is a file
+    require_copied: Callable[[], None]  # raises ConfigError if a database lacks what is in `outbox.db`
     open_outbox: Callable[[], AbstractContextManager[OutboxStore | None]]  # yields None before the first start

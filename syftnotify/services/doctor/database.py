@@ -17,14 +17,19 @@ _FREE_CONNECTIONS = 10
 
 
 def check_database(state: StateAccess) -> Iterator[Finding]:
-    """The server, the tables, the clock, the connections and the oldest transaction."""
+    """The server, the tables, the clock, the connections, the oldest transaction, and what was not copied."""
     try:
         facts = state.database_facts()
     except NotifyError as error:
         yield Finding("database", Level.FAIL, str(error), error.hint)
         return
-    if facts is not None:
-        yield from check_facts(facts)
+    if facts is None:
+        return
+    yield from check_facts(facts)
+    try:
+        state.require_copied()
+    except NotifyError as error:
+        yield Finding("outbox.db", Level.FAIL, str(error), error.hint)
 
 
 def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
@@ -65,7 +70,10 @@ def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
 
 def _tables(facts: DatabaseFacts) -> Finding:
     if not facts.can_write:
-        advice = "grant the user of `database` the rights to read and write them, or to create them"
+        advice = (
+            "as their owner: GRANT USAGE ON SCHEMA syftnotify, syftnotify_scope TO user; GRANT SELECT, INSERT, UPDATE, "
+            "DELETE ON ALL TABLES IN SCHEMA syftnotify, syftnotify_scope TO user"
+        )
         return Finding("database tables", Level.FAIL, "they cannot be written", advice)
     if facts.schema_version < facts.needed_version:
         found = f"version {facts.schema_version}" if facts.schema_version else "there are none"

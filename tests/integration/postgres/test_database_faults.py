@@ -20,8 +20,10 @@ from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.errors import NoTablesError, StateError
 from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.postgres import database as database_module
+from syftnotify.store.outbox.postgres.inspection import inspect
 from syftnotify.store.outbox.postgres.membership import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
 from tests import postgres
 from tests.fakes.tcp_proxy import TcpProxy, serve_proxy
@@ -286,6 +288,52 @@ def test_full_disk_is_an_error_until_there_is_space(database_url: str, server: p
     enqueue(outbox, submitted())
     assert outbox.history.counts() == tally(waiting=1)
     outbox.close()
+
+
+def test_user_without_rights_on_the_views_sees_nothing_of_other_homes(
+    database_url: str, server: postgres.Server, tmp_path: Path, open_worker: OpenWorker
+) -> None:
+    """Without them a statement must not find the tables, which have the rows of all homes."""
+    enqueue(open_worker("other@lab.example"), submitted())
+    name = str(sa.make_url(database_url).database)
+    for statement in (
+        "CREATE ROLE app LOGIN",
+        "GRANT USAGE ON SCHEMA syftnotify TO app",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA syftnotify TO app",
+    ):
+        server.execute(statement, name)
+    url = sa.make_url(database_url).set(username="app").render_as_string(hide_password=False)
+    try:
+        outbox = PostgresOutbox(url, OWNER, Home(tmp_path), lease=SHORT_LEASE)
+        with pytest.raises(StateError, match="does not exist") as caught:
+            outbox.history.notifications()
+        assert "rights on both schemas" in caught.value.hint
+        outbox.close()
+        assert not inspect(url).can_write
+    finally:
+        server.execute("DROP OWNED BY app", name)
+        server.execute("DROP ROLE app", name)
+
+
+def test_outage_is_logged_once(box: Box, tmp_path: Path) -> None:
+    """By a real worker, whose scans, deliveries and health checks all need the database."""
+    version = min(postgres.installations(), key=int, default="15")
+    postgres.require(version)
+    with postgres.serve(version) as server:
+        box.configure({"database": server.url()}, notify={"interval": 1})
+        box.root.mkdir(exist_ok=True)
+        box.notify("start", check=0)
+        server.stop(signal.SIGQUIT)
+        wait_until(lambda: "was lost" in box.home.log.read_text(encoding="utf-8"))
+        wait_until(lambda: worker_status.read(box.home).last_error)
+        before = box.home.log.stat().st_size
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() - stopped > 4.0)  # four scans, and a pass of the deliveries
+        added = box.home.log.read_bytes()[before:].decode()
+        server.start()
+        wait_until(lambda: "can be reached again" in box.home.log.read_text(encoding="utf-8"))
+        box.notify("stop", check=0)
+    assert added.count("\n") <= 1, added
 
 
 def test_user_without_rights_gets_a_clear_error(database_url: str, server: postgres.Server, tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_home_is_moved_by_the_commands_of_the_page(box: Box, tree_with_peer: Tre
     assert box.notify("history", check=0).stdout.count("before") == 2
 
 
+def test_unit_of_the_page_runs_a_command_that_exists(box: Box) -> None:
+    (unit,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^ExecStart=\S+/notify (.*)$", unit, re.MULTILINE)
+
+    done = box.notify(*shlex.split(command))
+    assert "there is no configuration at /srv/notify/config.yaml" in done.stderr
+
+
 def test_compose_file_runs_commands_that_exist(box: Box) -> None:
     services = yaml.safe_load((PROJECT_ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
     started = {

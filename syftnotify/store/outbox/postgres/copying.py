@@ -221,8 +221,8 @@ def mark_copied(file: Path, database: str) -> None:
         raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
 
 
-def uncopied_events(file: Path) -> int:
-    """The number of events in the file that no database has; 0: it was copied, or there is none.
+def uncopied_events(file: Path, database: str) -> int:
+    """The number of events in the file if it was not copied into the database of that name; 0: it was, or is missing.
 
     Raises:
         StateError: it cannot be read.
@@ -233,7 +233,8 @@ def uncopied_events(file: Path) -> int:
         with closing(_open(file)) as connection:
             query = "SELECT count(*) FROM sqlite_master WHERE name IN ('events', 'server_keys')"
             has_keys = connection.execute(query).fetchone()[0] == 2  # older versions had none
-            if has_keys and connection.execute("SELECT 1 FROM server_keys WHERE name = ?", (_COPIED_NAME,)).fetchone():
+            query = "SELECT 1 FROM server_keys WHERE name = ? AND value = ?"
+            if has_keys and connection.execute(query, (_COPIED_NAME, database)).fetchone():
                 return 0
             return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
     except sqlite3.Error as error:

@@ -11,7 +11,7 @@ import psycopg
 import sqlalchemy as sa
 
 from syftnotify.core.errors import StateError
-from syftnotify.store.outbox.postgres.schema import SCOPE_SETTING, TABLES_SCHEMA, VIEWS_SCHEMA
+from syftnotify.store.outbox.postgres.schema import SCOPE_SETTING, VIEWS_SCHEMA
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,24 @@ _HINTS = {
     "28": "check user and password in `database`",
     "3D": "create the database, or correct its name in `database`",
     "42501": "grant the user of `database` the rights on its tables, or run `notify db migrate` as their owner",
-    "42P01": "run `notify db migrate`",
+    "42P01": "run `notify db migrate`; a user who is not the owner of the tables needs rights on both schemas, see "
+    "docs/scaling.md",
+    "57014": "the server ended a statement that took too long; it is tried again",
     "53": "the server has no free disk, memory or connections; everything is kept and tried again",
     "25": "the server is a read-only standby; name the primary in `database`, or all servers and "
     "`target_session_attrs=read-write`",
 }
+
+
+# libpq gives an error of the connection no state. Servers in other languages write other texts.
+_TEXT_HINTS = {
+    "password authentication failed": _HINTS["28"],
+    "no pg_hba.conf entry": "let the server accept this machine and user: pg_hba.conf",
+    "permission denied for database": "as the owner of the database: GRANT CONNECT ON DATABASE name TO user",
+    "invalid connection option": "correct the parameters after `?` in `database`",
+    "server does not support SSL": "remove `sslmode` from `database`, or set up TLS on the server",
+}
+_NO_CAUSE = "check that the server runs and can be reached; everything is kept"
 
 
 class PostgresDatabase:
@@ -126,8 +139,8 @@ class PostgresDatabase:
             cause = getattr(error, "orig", None) or error
             state = _sqlstate(error)
             found = (hint for prefix, hint in _HINTS.items() if state.startswith(prefix))
-            hint = next(found, "check that the server runs and can be reached; everything is kept")
             text = " ".join(str(cause).split()) or type(cause).__name__
+            hint = next(found, None) or next((hint for part, hint in _TEXT_HINTS.items() if part in text), _NO_CAUSE)
             raise StateError(f"{self.name} cannot be used: {text}", hint=hint) from error
 
     def close(self) -> None:
@@ -169,7 +182,7 @@ class PostgresDatabase:
 
 
 _SETTINGS = f"""
-SELECT set_config('search_path', '{VIEWS_SCHEMA}, {TABLES_SCHEMA}', %(local)s),
+SELECT set_config('search_path', '{VIEWS_SCHEMA}', %(local)s),
     set_config('{SCOPE_SETTING}', %(scope)s, %(local)s),
     set_config('statement_timeout', %(statement)s, %(local)s),
     set_config('lock_timeout', %(lock)s, %(local)s),

@@ -8,7 +8,7 @@ from syftnotify.core.cluster import DatabaseFacts
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.migration import schema_status
-from syftnotify.store.outbox.postgres.schema import NOW, SCHEMA_VERSION, TABLES_SCHEMA
+from syftnotify.store.outbox.postgres.schema import NOW, SCHEMA_VERSION, TABLES_SCHEMA, VIEWS_SCHEMA
 
 _FACTS = f"""
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
@@ -21,10 +21,14 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
         AS oldest_transaction,
     has_database_privilege(current_database(), 'CREATE') AS can_create
 """
-# `to_regclass` is null where the table does not exist, and then so is the privilege.
+# `has_table_privilege` is true if one of the privileges is there.
 _CAN_WRITE = f"""
-SELECT coalesce(bool_and(has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE')), true)
-FROM pg_class WHERE relnamespace = to_regnamespace('{TABLES_SCHEMA}') AND relkind = 'r'
+SELECT (SELECT coalesce(bool_and(has_schema_privilege(oid, 'USAGE')), true)
+        FROM pg_namespace WHERE nspname IN ('{TABLES_SCHEMA}', '{VIEWS_SCHEMA}'))
+    AND (SELECT coalesce(bool_and(has_table_privilege(c.oid, privilege)), true)
+        FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace,
+            unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p(privilege)
+        WHERE s.nspname IN ('{TABLES_SCHEMA}', '{VIEWS_SCHEMA}') AND c.relkind IN ('r', 'v'))
 """
 
 

@@ -32,6 +32,7 @@ from syftnotify.store.outbox.postgres.transports import PostgresTransports
 log = logging.getLogger(__name__)
 
 _MAX_RETRY_SECONDS = 5.0
+_REMINDER_SECONDS = 600.0  # between two log entries about one outage
 # Each NOTIFY makes the commits of all transactions wait for each other, so there are few of them.
 _COALESCE_SECONDS = 0.1
 _ENDED_KEPT_SECONDS = 86_400.0
@@ -136,6 +137,8 @@ class Membership:
         self._renewed_at: float | None = None
         self._announced: set[Channel] = set()  # channels that wait for a NOTIFY
         self._listeners: dict[Channel, list[Callable[[], None]]] = {}
+        self._failures = 0  # in a row, of the connection
+        self._reported_at = 0.0  # when one was logged, on the monotonic clock
         self._leads_seconds = 0.0  # for how long this worker leads after each renewal; 0.0: it does not
         self._led_at = 0.0  # the last call of `lead`, on the monotonic clock
         self._offset: float | None = None  # the clock of the database minus the monotonic clock
@@ -152,6 +155,10 @@ class Membership:
     def time(self) -> float:
         """The time of the database, in seconds since 1970; before the first connection that of this machine."""
         return time.time() if self._offset is None else time.monotonic() + self._offset
+
+    @property
+    def is_outage_known(self) -> bool:
+        return self._failures > 0
 
     def join(self, mode: WorkerMode | None = None) -> int:
         """Become a worker of the database, unless this process is one; returns its number."""
@@ -274,23 +281,26 @@ class Membership:
 
     def _run(self) -> None:
         """The thread: a connection after the other."""
-        failures = 0
         while not self._is_stopped:
             try:
                 with contextlib.closing(self._database.connect()) as connection:
-                    if failures:
-                        log.info("the database %s can be reached again", self._database.name)
-                    failures = 0
                     self._use(connection)
             except (StateError, psycopg.Error, OSError) as error:
-                failures += 1
-                if failures == 1 and not self._is_stopped:
-                    log.warning("the connection to the database was lost: %s", " ".join(str(error).split()))
+                self._report_outage(error)
                 self._steady_since = None
-                self._wait(None, min(_MAX_RETRY_SECONDS, 0.5 * failures))
+                self._wait(None, min(_MAX_RETRY_SECONDS, 0.5 * self._failures))
             except Exception:  # the outermost handler of a thread, without which this worker would count as dead
                 log.exception("unexpected error in the thread of the database")
                 self._wait(None, _MAX_RETRY_SECONDS)
+
+    def _report_outage(self, error: Exception) -> None:
+        """Log the first failure of an outage, and a reminder from time to time."""
+        self._failures += 1
+        now = time.monotonic()
+        if self._is_stopped or (self._failures > 1 and now - self._reported_at < _REMINDER_SECONDS):
+            return
+        self._reported_at = now
+        log.warning("the connection to the database was lost: %s", " ".join(str(error).split()))
 
     def _use(self, connection: psycopg.Connection[Any]) -> None:
         """Renew the lease over `connection`, and pass notifications on, until it fails or this object is closed."""
@@ -303,6 +313,9 @@ class Membership:
             log.info("a pooler is between this worker and the database: it polls, and holds no lock")
         if self._id:
             self._execute(connection, _HAS_LOCK, {"id": self._id, "locked": False})
+        if self._failures:
+            log.info("the database %s can be reached again", self._database.name)
+        self._failures = 0
         self._steady_since, self._renewed_at = time.monotonic(), None
         self._call_listeners(self._listeners)  # what was announced before
         while not self._is_stopped:
