@@ -15,7 +15,7 @@ from syftnotify.config.routing import Globs, Kinds, People
 from syftnotify.config.secrets import is_plain_text
 from syftnotify.config.values import Burst, DailyLimit, OnUnknown, Rate, Retries, Section
 from syftnotify.core.errors import Failure
-from syftnotify.core.identifiers import AddressType
+from syftnotify.core.identifiers import AddressType, stable_hash
 from syftnotify.core.models import MAIL
 from syftnotify.core.ports import Renderer, Transport
 
@@ -158,6 +158,12 @@ class TransportSettings(Section, ABC):
     def destination(self, name: str, recipient: str) -> str:
         """The end of the sentence "sent through NAME"; empty if the destination is fixed."""
         return "" if recipient == name else f" to {recipient}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what determines how and from where messages are sent, without secrets."""
+        others = {"events", "filter_users", "to", "default_recipient"}  # where they are sent
+        return stable_hash(self.model_dump_json(exclude=others), *sorted(map(str, self.private_files)))
 
     @property
     def private_files(self) -> frozenset[Path]:

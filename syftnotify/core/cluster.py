@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -39,6 +39,34 @@ class WorkerRecord:
     started_at: float
     renewed_at: float
     is_leader: bool
+    transports: Mapping[str, str]  # by name: a hash of the settings, without secrets
+
+    @property
+    def delivers(self) -> bool:
+        """Whether it sends messages."""
+        return self.mode in {WorkerMode.FULL, WorkerMode.DELIVER}
+
+
+def unserved_transports(workers: Iterable[WorkerRecord], waiting: Iterable[str]) -> list[str]:
+    """Those of the transports `waiting`, for which something waits, that no worker delivers through."""
+    served = {name for worker in workers if worker.delivers for name in worker.transports}
+    return sorted(set(waiting) - served)
+
+
+def differing_transports(workers: Iterable[WorkerRecord]) -> dict[str, list[str]]:
+    """Transports to which several homes give different settings, with the scopes of these homes.
+
+    The settings of one home may differ between machines, for example in paths.
+    """
+    found: dict[str, dict[str, set[str]]] = {}  # by name and scope: the hashes
+    for worker in workers:
+        for name, settings in worker.transports.items():
+            found.setdefault(name, {}).setdefault(worker.scope, set()).add(settings)
+    return {
+        name: sorted(by_scope)
+        for name, by_scope in sorted(found.items())
+        if len(by_scope) > 1 and not set.intersection(*by_scope.values())
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +140,11 @@ class Cluster(Protocol):
     def time(self) -> float:
         """Seconds since 1970 on the clock of the database, which all workers use."""
 
-    def join(self, mode: WorkerMode) -> int:
-        """Become a worker, whose lease this process renews until the outbox is closed; returns its number."""
+    def join(self, mode: WorkerMode, transports: Mapping[str, str] | None = None) -> int:
+        """Become a worker, whose lease this process renews until the outbox is closed; returns its number.
+
+        `transports` is `WorkerRecord.transports`; None: it has none.
+        """
 
     def workers(self) -> list[WorkerRecord]:
         """The processes that count as alive, of all scopes, the oldest first."""

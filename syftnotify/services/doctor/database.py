@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.core.cluster import DatabaseFacts, differing_transports, unserved_transports
 from syftnotify.core.errors import NotifyError
-from syftnotify.core.text import escape
+from syftnotify.core.outbox import OutboxStore
+from syftnotify.core.text import escape, plural
 from syftnotify.services.doctor.access import StateAccess
 from syftnotify.services.doctor.findings import Finding, Level, graded
 
@@ -66,6 +67,25 @@ def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
         f"the oldest one runs for {facts.oldest_transaction:.0f} s",
         "end it: while it runs, live streams wait and no space is freed",
     )
+
+
+def check_workers(outbox: OutboxStore) -> Iterator[Finding]:
+    """Whether what waits is delivered by a running worker, and the workers agree about their transports."""
+    if outbox.cluster is None:
+        return
+    workers = outbox.cluster.workers()
+    if not any(worker.delivers for worker in workers):
+        return  # the check of the worker reports that none runs
+    depths = {queue.transport: queue.waiting for queue in outbox.history.metrics().queues}
+    for name in unserved_transports(workers, depths):
+        waiting = plural(depths[name], "notification waits", "notifications wait")
+        text = f"{waiting} for it, and no running worker delivers through it"
+        advice = "start a worker whose configuration has a transport of that name"
+        yield Finding(f"transport {name}", Level.WARN, text, advice)
+    for name, scopes in differing_transports(workers).items():
+        text = f"the homes of {', '.join(map(escape, scopes))} give it different settings"
+        advice = "each of them sends what waits for it; rename it in all but one home, unless that is intended"
+        yield Finding(f"transport {escape(name)}", Level.WARN, text, advice)
 
 
 def _tables(facts: DatabaseFacts) -> Finding:

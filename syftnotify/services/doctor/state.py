@@ -9,6 +9,7 @@ from syftnotify.core.errors import StateError
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import escape, plural
 from syftnotify.services.doctor.access import StateAccess
+from syftnotify.services.doctor.database import check_workers
 from syftnotify.services.doctor.findings import Finding, Level
 from syftnotify.services.doctor.transports import check_alert_targets, check_quota
 from syftnotify.system import worker_lock, worker_status
@@ -67,9 +68,11 @@ def check_outbox(
             counts = outbox.history.counts(holding=settings.holding if settings else ())
             sent_today = len(outbox.history.sent_since(clock() - _DAY))
             rules = outbox.alert_rules.all()
+            of_workers = list(check_workers(outbox))
     except StateError as error:
         yield Finding("outbox", Level.FAIL, str(error), error.hint)
         return
+    yield from of_workers
     yield from check_alert_targets(home, settings, rules)
     yield _check_database("the outbox" if is_shared else home.outbox.name, corruption, counts)
     if counts.dead or counts.held:

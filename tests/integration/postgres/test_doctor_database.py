@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from syftnotify.core.cluster import DatabaseFacts
+from syftnotify.core.cluster import DatabaseFacts, WorkerMode
 from syftnotify.services.doctor.database import check_facts
 from syftnotify.services.doctor.findings import Level
+from tests.integration.postgres.conftest import OpenWorker
+from tests.integration.postgres.test_workers import OTHER
+from tests.outbox_helpers import enqueue, submitted
 from tests.postgres import Server, free_port
-from tests.support import Box
+from tests.support import OWNER, Box
 
 GOOD = DatabaseFacts(
     name="postgresql://notify@db.example/notify",
@@ -60,6 +63,24 @@ def test_doctor_checks_a_real_database(box: Box, database_url: str) -> None:
     lines = box.notify("doctor").stdout.splitlines()
     for check in ("database", "database tables", "database clock", "database connections", "database transactions"):
         assert any(line.startswith(f"pass  {check}: ") for line in lines), lines
+
+
+def test_transports_of_the_workers_are_compared(box: Box, database_url: str, open_worker: OpenWorker) -> None:
+    """One that no worker has, and one to which two homes give other settings."""
+    box.configure({"database": database_url})
+    own, other = open_worker(OWNER), open_worker(OTHER)
+    own.cluster.join(WorkerMode.SCAN, {"box": "1", "post": "1"})
+    other.cluster.join(WorkerMode.FULL, {"box": "2", "own": "1"})
+    enqueue(own, submitted(), transport="post")
+
+    lines = box.notify("doctor").stdout
+    assert "warn  transport post: 1 notification waits for it, and no running worker delivers through it\n" in lines
+    assert f"warn  transport box: the homes of {OTHER}, {OWNER} give it different settings\n" in lines
+    assert "transport own: the homes" not in lines
+    open_worker(OWNER).cluster.join(WorkerMode.DELIVER, {"box": "2", "post": "1"})
+    lines = box.notify("doctor").stdout
+    assert "no running worker delivers" not in lines
+    assert "different settings" not in lines
 
 
 def test_database_that_cannot_be_reached_fails(box: Box, server: Server) -> None:

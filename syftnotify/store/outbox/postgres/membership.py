@@ -55,8 +55,8 @@ class Lease:
 
 
 _JOIN = f"""
-INSERT INTO {_WORKERS} (scope, host, pid, mode, version, started_at, lease_until, has_lock)
-VALUES (%(scope)s, %(host)s, %(pid)s, %(mode)s, %(version)s, {NOW}, {NOW} + %(seconds)s, false)
+INSERT INTO {_WORKERS} (scope, host, pid, mode, version, transports, started_at, lease_until, has_lock)
+VALUES (%(scope)s, %(host)s, %(pid)s, %(mode)s, %(version)s, %(transports)s, {NOW}, {NOW} + %(seconds)s, false)
 RETURNING id, {NOW} AS now
 """
 _LOCK = f"SELECT pg_try_advisory_lock({_LOCK_KEY.format(id='%(id)s')})"
@@ -90,7 +90,7 @@ ON CONFLICT (scope) DO UPDATE SET context = excluded.context, is_enabled = exclu
 _CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
 _ALIVE = f"""
 SELECT w.id, w.scope, w.host, w.pid, w.mode, w.version, w.started_at, w.lease_until - %(seconds)s,
-    coalesce(s.leader = w.id AND s.leader_until > {NOW}, false)
+    coalesce(s.leader = w.id AND s.leader_until > {NOW}, false), w.transports
 FROM {_WORKERS} w LEFT JOIN {TABLES_SCHEMA}.scopes s ON s.scope = w.scope
 WHERE w.ended_at IS NULL AND w.lease_until > {NOW} ORDER BY w.id
 """
@@ -125,6 +125,7 @@ class Membership:
         self._lease = lease or Lease()
         self._lock = threading.Lock()
         self._mode = WorkerMode.FULL
+        self._transports: dict[str, str] = {}
         self._id = 0
         self._thread: threading.Thread | None = None
         self._is_stopped = False
@@ -160,10 +161,11 @@ class Membership:
     def is_outage_known(self) -> bool:
         return self._failures > 0
 
-    def join(self, mode: WorkerMode | None = None) -> int:
+    def join(self, mode: WorkerMode | None = None, transports: Mapping[str, str] | None = None) -> int:
         """Become a worker of the database, unless this process is one; returns its number."""
         with self._lock:
             self._mode = mode or self._mode
+            self._transports = dict(transports or self._transports)
             if not self._id:
                 values = {
                     "scope": self._database.scope,
@@ -171,6 +173,7 @@ class Membership:
                     "pid": os.getpid(),
                     "mode": self._mode.value,
                     "version": __version__,
+                    "transports": json.dumps(self._transports),
                     "seconds": self._lease.seconds,
                 }
                 with self._database.writing() as connection:
@@ -210,7 +213,7 @@ class Membership:
     def workers(self) -> list[WorkerRecord]:
         with self._database.reading() as connection:
             rows = connection.exec_driver_sql(_ALIVE, {"seconds": self._lease.seconds})
-            return [WorkerRecord(*tuple(row)) for row in rows]
+            return [WorkerRecord(*(*tuple(row)[:-1], json.loads(row.transports))) for row in rows]
 
     def lead(self, seconds: float) -> int:
         values = {

@@ -131,6 +131,7 @@ WORKERS = sa.Table(
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("mode", _TEXT, nullable=False),  # `core.cluster.WorkerMode`
     sa.Column("version", _TEXT, nullable=False),
+    sa.Column("transports", _TEXT, nullable=False),  # JSON: `core.cluster.WorkerRecord.transports`
     sa.Column("started_at", sa.Float, nullable=False),
     sa.Column("lease_until", sa.Float, nullable=False),  # on the clock of the database
     sa.Column("has_lock", sa.Boolean, nullable=False),  # whether it also holds an advisory lock
