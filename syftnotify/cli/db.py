@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syftnotify.cli.console import print_json, print_labeled, print_line, print_rows, show_progress
+from syftnotify.cli.console import print_json, print_labeled, print_line, print_rows, print_warning, show_progress
 from syftnotify.cli.options import HomeOption, JsonOption, resolve_home
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ db_app = typer.Typer(name="db", help="Manage the database that several workers s
 @db_app.command("status")
 def db_status(context: typer.Context, as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Show the database and the workers that use it."""
+    import time
     from dataclasses import asdict
 
+    from syftnotify.core.cluster import without_leader
     from syftnotify.core.text import escape, plural
     from syftnotify.runtime.database import database_status
 
@@ -39,8 +41,11 @@ def db_status(context: typer.Context, as_json: JsonOption = False, home: HomeOpt
     for label, value in rows.items():
         print_labeled(label, value, "bold", width=max(map(len, rows)))
     if found.workers:
-        header = ("ID", "MODE", "HOST", "PID", "HOME", "SCANS")
-        print_rows(map(_worker_row, found.workers), header=header, flexible=(2, 4))
+        now = time.time() - facts.clock_difference  # on the clock of the server
+        header = ("ID", "MODE", "HOST", "PID", "OWNER", "SEEN", "SCANS")
+        print_rows([_worker_row(worker, now) for worker in found.workers], header=header, flexible=(2, 4))
+    for scope in without_leader(found.workers):
+        print_warning(f"no worker scans the tree of {escape(scope)}; one that stands by takes over soon")
 
 
 def _tables(version: int, needed: int) -> str:
@@ -51,11 +56,12 @@ def _tables(version: int, needed: int) -> str:
     return f"version {version}"
 
 
-def _worker_row(worker: "WorkerRecord") -> tuple[str, ...]:
+def _worker_row(worker: "WorkerRecord", now: float) -> tuple[str, ...]:
     from syftnotify.core.text import escape
 
     scans = "yes" if worker.is_leader else ""
-    return str(worker.id), worker.mode, escape(worker.host), str(worker.pid), escape(worker.scope), scans
+    seen = f"{max(0.0, now - worker.renewed_at):.0f} s ago"
+    return str(worker.id), worker.mode, escape(worker.host), str(worker.pid), escape(worker.scope), seen, scans
 
 
 @db_app.command("migrate")

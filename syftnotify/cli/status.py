@@ -175,7 +175,8 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
         yield "database", escape(report.database)
         if status.is_running:
             yield "", _ROLES.get(report.role, "")
-    yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
+    if report.role != "standby":  # the leader counts them
+        yield "known", f"{plural(report.jobs, 'job')}, {plural(report.peers, 'peer')}"
     yield "last scan", _last_scan(report)
     yield from _message_rows(report)
     for name, transport in report.transports.items() if status.is_running else ():

@@ -47,6 +47,12 @@ class WorkerRecord:
         return self.mode in {WorkerMode.FULL, WorkerMode.DELIVER}
 
 
+def without_leader(workers: Iterable[WorkerRecord]) -> list[str]:
+    """The scopes whose tree no worker scans, although some could."""
+    scanning = [worker for worker in workers if worker.mode in {WorkerMode.FULL, WorkerMode.SCAN}]
+    return sorted({worker.scope for worker in scanning} - {worker.scope for worker in scanning if worker.is_leader})
+
+
 def unserved_transports(workers: Iterable[WorkerRecord], waiting: Iterable[str]) -> list[str]:
     """Those of the transports `waiting`, for which something waits, that no worker delivers through."""
     served = {name for worker in workers if worker.delivers for name in worker.transports}

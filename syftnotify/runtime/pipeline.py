@@ -242,6 +242,9 @@ class Pipeline:
     def _record(self, report: ScanReport, found: _Recordable, now: float) -> None:
         """Enqueue and record the result of a scan."""
         reached("tick.scanned")
+        # After a change of the leader the ledger lacks what the last one has enqueued since it was saved.
+        is_shared = self._outbox.cluster is not None and bool(report.events)
+        known = self._outbox.events.known(event.key for event in report.events) if is_shared else set()
         self._outbox.submissions.record(report.new_submissions, [], now)
         self._enqueue(report, now)
         self._record_submissions(report, now)
@@ -256,7 +259,8 @@ class Pipeline:
         # A delayed job must be read again after a restart, so it must not be in the scan cache.
         self._jobs.accept(now, may_cache=not self._event_limit.delayed)
         for event in report.events:
-            log.info("detected %s %s", event.kind.value, event.entity)
+            if event.key not in known:
+                log.info("detected %s %s", event.kind.value, event.entity)
 
     def _prepare(self, now: float, last_scan: float | None) -> None:
         """Read what other processes changed. After a start, or a loss of ledger or outbox, reconcile the two."""

@@ -65,6 +65,18 @@ def test_doctor_checks_a_real_database(box: Box, database_url: str) -> None:
         assert any(line.startswith(f"pass  {check}: ") for line in lines), lines
 
 
+def test_tree_that_nobody_scans_is_named(box: Box, database_url: str, open_worker: OpenWorker) -> None:
+    box.configure({"database": database_url})
+    worker = open_worker(OWNER)
+    worker.cluster.join(WorkerMode.SCAN)
+
+    done = box.notify("db", "status", check=0)
+    assert f"no worker scans the tree of {OWNER}" in done.stdout + done.stderr
+    assert worker.cluster.lead(60.0)
+    done = box.notify("db", "status", check=0)
+    assert "no worker scans" not in done.stdout + done.stderr
+
+
 def test_transports_of_the_workers_are_compared(box: Box, database_url: str, open_worker: OpenWorker) -> None:
     """One that no worker has, and one to which two homes give other settings."""
     box.configure({"database": database_url})

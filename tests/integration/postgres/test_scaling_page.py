@@ -37,7 +37,7 @@ def test_home_is_moved_by_the_commands_of_the_page(box: Box, tree_with_peer: Tre
     assert [each.returncode for each in done.values()] == [3, 0, 0]  # no worker ran before
     assert "this worker scans the tree" in box.notify("status", check=0).stdout
     shown = box.notify("db", "status", check=0).stdout
-    assert re.search(rf"scan and deliver +\S+ +\d+ +{OWNER} +yes", shown)
+    assert re.search(rf"scan and deliver +\S+ +\d+ +{OWNER} +\d+ s ago +yes", shown)
     assert box.notify("history", check=0).stdout.count("before") == 2
 
 
