@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -99,6 +100,8 @@ def configure(path: Path | None, *, level: str = "info", echo: TextIO | None = N
     root.setLevel(logging.WARNING)  # of libraries
     logging.getLogger("syftnotify").setLevel(level.upper())
     logging.captureWarnings(capture=True)
+    # watchdog registers a new folder twice when its events overtake each other, which is harmless.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 
 def last_records(path: Path, count: int, *, level: str = "debug") -> list[str]:
