@@ -147,6 +147,7 @@ SCOPES = sa.Table(
     sa.Column("leader", sa.BigInteger),  # `workers.id` of the worker that scans
     sa.Column("leader_until", sa.Float),  # unless it is renewed
     sa.Column("ledger", sa.LargeBinary),  # that of the leader, compressed by zlib
+    sa.Index("scopes_disabled", SCOPE, postgresql_where=sa.text("NOT is_enabled")),  # every claim reads them
 )
 TRANSPORTS = sa.Table(
     "transports",
