@@ -15,7 +15,6 @@ import select
 import socket
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from syftnotify.core.cluster import Channel, WorkerMode, WorkerRecord
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
+from syftnotify.store.outbox.postgres.shared_records import SharedRecords
 from syftnotify.store.outbox.postgres.transports import PostgresTransports
 
 log = logging.getLogger(__name__)
@@ -79,15 +79,6 @@ RETURNING epoch
 _RENEW_LEAD = f"""
 UPDATE {TABLES_SCHEMA}.scopes SET leader_until = {NOW} + %(seconds)s WHERE scope = %(scope)s AND leader = %(id)s
 """
-_LOAD_LEDGER = f"SELECT ledger FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
-_SAVE_LEDGER = f"""
-UPDATE {TABLES_SCHEMA}.scopes SET ledger = %(content)s WHERE scope = %(scope)s AND leader = %(worker)s RETURNING leader
-"""
-_PUBLISH = f"""
-INSERT INTO {TABLES_SCHEMA}.scopes (scope, context, is_enabled) VALUES (%(scope)s, %(context)s, %(enabled)s)
-ON CONFLICT (scope) DO UPDATE SET context = excluded.context, is_enabled = excluded.is_enabled
-"""
-_CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
 _ALIVE = f"""
 SELECT w.id, w.scope, w.host, w.pid, w.mode, w.version, w.started_at, w.lease_until - %(seconds)s,
     coalesce(s.leader = w.id AND s.leader_until > {NOW}, false), w.transports
@@ -110,7 +101,7 @@ RETURNING id, host, pid
 _FORGET_ENDED = f"DELETE FROM {_WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
 
 
-class Membership:
+class Membership(SharedRecords):
     """One process among the workers of a database; implements `core.cluster.Cluster`.
 
     A thread with a connection of its own renews the lease, receives the notifications of other workers and sends those
@@ -121,7 +112,7 @@ class Membership:
         self, database: PostgresDatabase, transports: PostgresTransports, *, lease: Lease | None = None
     ) -> None:
         self.transports = transports
-        self._database = database
+        super().__init__(database)
         self._lease = lease or Lease()
         self._lock = threading.Lock()
         self._mode = WorkerMode.FULL
@@ -229,31 +220,6 @@ class Membership:
         self._led_at = time.monotonic()
         self._leads_seconds = 0.0 if epoch is None else seconds
         return epoch or 0
-
-    def load_ledger(self) -> bytes | None:
-        with self._database.reading() as connection:
-            stored = connection.exec_driver_sql(_LOAD_LEDGER, {"scope": self._database.scope}).scalar()
-        return None if stored is None else zlib.decompress(stored)
-
-    def save_ledger(self, content: bytes) -> bool:
-        values = {
-            "scope": self._database.scope,
-            "worker": self._id,
-            "content": zlib.compress(content, level=1),
-        }
-        with self._database.writing() as connection:
-            return connection.exec_driver_sql(_SAVE_LEDGER, values).first() is not None
-
-    def publish(self, context: Mapping[str, Any], *, is_enabled: bool = True) -> None:
-        values = {"scope": self._database.scope, "context": json.dumps(dict(context)), "enabled": is_enabled}
-        with self._database.writing() as connection:
-            connection.exec_driver_sql(_PUBLISH, values)
-
-    def context(self, scope: str) -> Mapping[str, Any] | None:
-        with self._database.reading() as connection:
-            stored = connection.exec_driver_sql(_CONTEXT, {"scope": scope}).scalar()
-        found = json.loads(stored) if stored else None
-        return found if isinstance(found, dict) else None
 
     def announce(self, channel: Channel) -> None:
         if self._thread is not None:
