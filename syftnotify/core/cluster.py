@@ -17,6 +17,7 @@ class WorkerMode(StrEnum):
     SCAN = "scan only"
     DELIVER = "deliver only"
     SERVE = "serve"
+    DISABLED = "disabled"  # `notify.enabled` is false
 
 
 class Channel(StrEnum):

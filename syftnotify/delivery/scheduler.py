@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from syftnotify.core.errors import StateError
 from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.delivery.attempt import AttemptRunner
 from syftnotify.delivery.attempt_pool import AttemptPool
@@ -100,13 +102,15 @@ class Scheduler:
         if queue.has_shared_rate and self._claims.next_due(queue, now) != 0.0:
             return False  # permits that nothing needs would be missing for other workers meanwhile
         permits = queue.take_permits(slots, self._monotonic())
-        messages: list[list[ClaimedNotification]] = []
         try:
             messages = self._claims.claim(queue, now, permits) if permits else []
-        finally:
-            queue.return_permits(permits - len(messages))
+        except StateError:
+            with contextlib.suppress(StateError):  # the error of the claim is raised
+                queue.return_permits(permits)
+            raise
         self._unsubmitted.extend(partial(self._start_attempt, queue, claimed, now) for claimed in messages)
-        self._submit_claimed()
+        self._submit_claimed()  # before the permits: what is claimed must be sent, whatever happens
+        queue.return_permits(permits - len(messages))
         return bool(messages)
 
     def _waits_for_rate(self, queue: TransportQueue, until: float | None) -> bool:

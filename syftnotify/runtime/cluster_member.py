@@ -26,6 +26,7 @@ class ClusterMember:
         self._monotonic = monotonic
         self._recovered_at = monotonic()
         self._leadership: Leadership | None = None
+        self._must_begin = False  # this worker leads, and has not begun yet, for example because of an error
         if app.outbox.cluster is not None:
             interval = float(app.settings.config.notify.interval)
             self._leadership = Leadership(app.outbox.cluster, app.settings.home.state, interval)
@@ -56,10 +57,13 @@ class ClusterMember:
         if self._leadership is None:
             return False
         self._app.dispatcher.refresh_pauses()
-        if not self._leadership.acquire():
+        if self._leadership.acquire():
+            self._must_begin = True
+        if not (self._must_begin and self.leads):
             return False
-        apply_settings_to_queue(self._app.settings, self._app.outbox)
         self._app.pipeline.reset()
+        apply_settings_to_queue(self._app.settings, self._app.outbox)
+        self._must_begin = False
         return True
 
     def save_ledger(self) -> None:

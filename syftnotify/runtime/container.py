@@ -139,9 +139,13 @@ def join_cluster(settings: Settings, cluster: Cluster, dispatcher: Dispatcher, m
     """Become a worker that delivers as soon as another one has enqueued something. Raises: StateError."""
     if mode is not WorkerMode.SCAN:
         cluster.listen(Channel.QUEUE, dispatcher.wake)
-    cluster.join(mode, {name: section.fingerprint for name, section in settings.config.transports.items()})
+    is_enabled = settings.config.notify.enabled
+    cluster.join(
+        mode if is_enabled else WorkerMode.DISABLED,
+        {name: section.fingerprint for name, section in settings.config.transports.items()},
+    )
     if mode is not WorkerMode.DELIVER:
-        cluster.publish(published_context(settings), is_enabled=settings.config.notify.enabled)
+        cluster.publish(published_context(settings), is_enabled=is_enabled)
 
 
 def _dispatcher(

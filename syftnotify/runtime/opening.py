@@ -31,7 +31,9 @@ def connect_outbox(settings: Settings, *, creates: bool = True, discards_changes
     """
     database = settings.config.database
     if database is None:
-        return SqliteOutbox(settings.home.outbox)
+        outbox = SqliteOutbox(settings.home.outbox)
+        outbox.forget_copy()
+        return outbox
     check_packages()
     from syftnotify.store.outbox.postgres.store import PostgresOutbox
 
@@ -61,20 +63,33 @@ def shared_ledger(settings: Settings) -> bytes | None:
 
 
 def require_copied(settings: Settings) -> None:
-    """Raises: ConfigError, `outbox.db` of a home with a database was not copied, so its history would be missing."""
+    """Make sure that a home with a database has no `outbox.db` that was not copied: its history would be missing.
+
+    Raises:
+        ConfigError: it has one.
+        StateError: the file or the database cannot be used.
+        NotifyError: the packages for PostgreSQL are not installed.
+    """
     if settings.config.database is None:
         return
     check_packages()
-    from syftnotify.store.outbox.postgres.copying import uncopied_events
+    from syftnotify.store.outbox.postgres.copying import OutboxCopy, mark_copied, uncopied_events
     from syftnotify.store.outbox.postgres.database import PostgresDatabase
+    from syftnotify.store.outbox.postgres.migration import schema_status
 
-    database = PostgresDatabase(settings.config.database.get_secret_value(), "")  # it is not connected
     file = settings.home.outbox
-    if count := uncopied_events(file, database.name):
-        raise ConfigError(
-            f"{file} has {plural(count, 'event that was', 'events that were')} not copied into {database.name}",
-            hint=f"run `notify stop` and `notify db copy`; to start without them, rename {file.name}",
-        )
+    with closing(PostgresDatabase(settings.config.database.get_secret_value(), settings.config.scope)) as database:
+        count = uncopied_events(file, database.name)
+        if not count:
+            return
+        # The same database may have another address than at the time of the copy.
+        if schema_status(database).version and OutboxCopy(file, database).is_verified():
+            mark_copied(file, database.name)
+            return
+    raise ConfigError(
+        f"{file} has {plural(count, 'event that was', 'events that were')} not copied into {database.name}",
+        hint=f"run `notify stop` and `notify db copy`; to start without them, rename {file.name}",
+    )
 
 
 def check_packages() -> None:

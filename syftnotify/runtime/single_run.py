@@ -82,16 +82,15 @@ def scan_once(home: Home) -> ScanResult:
             raise NotifyError(f"scan failed: {error}", hint=error.hint) from error
         finally:
             app.close()
+    is_enabled = settings.config.notify.enabled
+    beside = ["another worker scans this tree; this one has only delivered"] if is_enabled and not member.leads else []
     return ScanResult(
         scan.jobs,
         scan.peers,
         len(scan.events),
         scan.waiting_for,
-        settings.config.notify.enabled,
-        (
-            *settings.warnings,
-            *([] if member.leads else ["another worker scans this tree; this one has only delivered"]),
-        ),
+        is_enabled,
+        (*settings.warnings, *beside),
         status,
     )
 

@@ -10,6 +10,7 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import escape, plural
 from syftnotify.services.doctor.access import StateAccess
 from syftnotify.services.doctor.findings import Finding, Level, graded
+from syftnotify.transports.webhook.alert_targets import settings_of_targets
 
 OLDEST_SERVER = 14
 _CLOCK_SECONDS = 5.0
@@ -76,12 +77,15 @@ def check_workers(outbox: OutboxStore) -> Iterator[Finding]:
     workers = outbox.cluster.workers()
     if not any(worker.delivers for worker in workers):
         return  # the check of the worker reports that none runs
-    depths = {queue.transport: queue.waiting for queue in outbox.history.metrics().queues}
+    of_alerts = settings_of_targets(outbox.alert_rules.all())  # every worker has a queue for each of them
+    depths = {
+        queue.transport: queue.waiting for queue in outbox.history.metrics().queues if queue.transport not in of_alerts
+    }
     for name in unserved_transports(workers, depths):
         waiting = plural(depths[name], "notification waits", "notifications wait")
         text = f"{waiting} for it, and no running worker delivers through it"
         advice = "start a worker whose configuration has a transport of that name"
-        yield Finding(f"transport {name}", Level.WARN, text, advice)
+        yield Finding(f"transport {escape(name)}", Level.WARN, text, advice)
     for name, scopes in differing_transports(workers).items():
         text = f"the homes of {', '.join(map(escape, scopes))} give it different settings"
         advice = "each of them sends what waits for it; rename it in all but one home, unless that is intended"

@@ -56,8 +56,7 @@ class CompiledStatement:
                 cursor.executemany(compiled.sql, [compiled.values(row) for row in rows])
                 return
             for start in range(0, len(rows), _ROWS_AT_ONCE):
-                some = rows[start : start + _ROWS_AT_ONCE]
-                cursor.execute(compiled.sql, compiled.values({name: [row[name] for row in some] for name in rows[0]}))
+                cursor.execute(compiled.sql, compiled.arrays(rows[start : start + _ROWS_AT_ONCE]))
 
     def first(self, connection: sa.Connection, values: Mapping[str, Any]) -> Any | None:
         """The first row of a query, a named tuple; None if there is no row."""
@@ -94,7 +93,9 @@ class _Compiled:
     def __init__(self, statement: _Statement, dialect: sa.Dialect, names: list[str]) -> None:
         # One insert of arrays takes PostgreSQL half of the time of an insert for each row.
         self.takes_arrays = False
+        self._floats: set[str] = set()  # the columns of floating-point numbers
         if isinstance(statement, InsertNew) and dialect.name == "postgresql":
+            self._floats = {name for name in names if isinstance(statement.table.c[name].type, sa.Float)}
             self.takes_arrays, statement = True, _insert_of_arrays(statement, names)
         compiled = statement.compile(dialect=dialect, column_keys=names if isinstance(statement, sa.Insert) else None)
         self.sql = compiled.string
@@ -103,6 +104,13 @@ class _Compiled:
             self.sql = re.sub(r"(%\(\w+\))s", r"\1b", self.sql)
         self._order = compiled.positiontup if compiled.positional else None
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+
+    def arrays(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """The parameters for an insert of arrays. An array has elements of one type."""
+        found = {name: [row[name] for row in rows] for name in rows[0]}
+        for name in self._floats:
+            found[name] = [None if value is None else float(value) for value in found[name]]
+        return self.values(found)
 
     def values(self, row: Mapping[str, Any]) -> Any:
         """The parameters for the driver."""

@@ -286,15 +286,12 @@ class History:
         is_recent_alert = sa.and_(
             EVENTS.c.kind.in_(WORKER_KIND_NAMES), EVENTS.c.noticed_at > now - _WORKER_EVENTS_KEPT_SECONDS
         )
-        query = (
-            sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.noticed_at, EVENTS.c.seq)
-            .where(EVENTS.c.noticed_at < before, ~is_needed, ~is_recent_alert)
-            .order_by(EVENTS.c.noticed_at, EVENTS.c.seq)
-            .limit(_PRUNE_PAGE)
+        query = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.noticed_at, EVENTS.c.seq).where(
+            EVENTS.c.noticed_at < before, ~is_needed, ~is_recent_alert
         )
         with self._database.reading() if dry_run else self._database.writing() as connection:
             # The limit does not count exempt events: otherwise nothing after them would ever be deleted.
-            found = (row.key for row in _pages(connection, query) if row.entity not in exempt)
+            found = (row.key for row in _oldest_first(connection, query) if row.entity not in exempt)
             keys = list(islice(found, limit))
             for some in chunks(keys) if not dry_run else ():
                 _delete_events(connection, some)
@@ -303,8 +300,15 @@ class History:
         return len(keys)
 
 
-def _pages(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Any]:
-    """The rows of `query`, which orders events by time and number, page by page."""
+def _oldest_first(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Any]:
+    """The rows of `query`, read as they are needed.
+
+    SQLite does that by itself; the driver of PostgreSQL reads all rows of a result, so they are read in pages.
+    """
+    if connection.dialect.name == "sqlite":
+        yield from connection.execute(query.order_by(EVENTS.c.seq))
+        return
+    query = query.order_by(EVENTS.c.noticed_at, EVENTS.c.seq).limit(_PRUNE_PAGE)
     position: sa.ColumnElement[bool] = sa.true()
     while rows := connection.execute(query.where(position)).all():
         yield from rows

@@ -260,6 +260,8 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False, index=True),
 )
 # Keys that the servers of one database share.
+# Names in `server_keys` of a file that is copied into a database: its id, and the address of the database.
+COPY_ID, COPIED_TO = "database id", "copied to"
 SERVER_KEYS = sa.Table(
     "server_keys",
     SCHEMA,

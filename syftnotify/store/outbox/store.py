@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.store.outbox.inbox import Inbox
 from syftnotify.store.outbox.queue import SqliteQueue
+from syftnotify.store.outbox.schema import COPIED_TO, COPY_ID, SERVER_KEYS
 from syftnotify.store.outbox.sql_outbox import SqlOutbox
 from syftnotify.store.outbox.sqlite_database import SqliteDatabase
 from syftnotify.system.paths import Home
@@ -42,6 +45,15 @@ class SqliteOutbox(SqlOutbox):
 
     def check(self) -> str:
         return self._file.check()
+
+    def forget_copy(self) -> None:
+        """Forget that the file was copied into a database, because it is used again. Raises: StateError."""
+        is_mark = SERVER_KEYS.c.name.in_((COPY_ID, COPIED_TO))
+        with self._database.reading() as connection:
+            if connection.execute(sa.select(SERVER_KEYS.c.name).where(is_mark)).first() is None:
+                return
+        with self._database.writing() as connection:
+            connection.execute(SERVER_KEYS.delete().where(is_mark))
 
     def close(self) -> None:
         self._file.close()

@@ -23,7 +23,7 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from tests import postgres
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
-from tests.outbox_helpers import claim_next, enqueue, submitted
+from tests.outbox_helpers import claim_next, enqueue, fail, submitted
 from tests.support import ANA, OWNER, Box, tally
 
 
@@ -209,6 +209,49 @@ def test_copy_after_the_api_was_served_keeps_its_keys(moved_box: Box) -> None:
     moved_box.notify("db", "copy", check=0)
     with closing(connect_outbox(settings)) as shared:
         assert shared.tokens.cursor_key() == kept
+
+
+def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(tmp_path: Path, database_url: str) -> None:
+    """A worker used it between two runs: what it has sent does not wait any more."""
+    path = tmp_path / "outbox.db"
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, submitted("waits"), submitted("sent"))
+        first, second = claim_next(outbox), claim_next(outbox)
+        fail(outbox, first, retry_at=150.0)
+        outbox.queue.mark_sent(second, 102.0)
+    database = opened(database_url)
+
+    def interrupt(table: str, _copied: int, _total: int) -> None:
+        if table == "notifications":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        OutboxCopy(path, database).run(interrupt)
+    with closing(SqliteOutbox(path)) as outbox:
+        outbox.queue.mark_sent(claim_next(outbox, 200.0), 201.0)
+    with pytest.raises(StateError, match="differs") as caught:
+        OutboxCopy(path, database).run(nothing)
+    assert "starts from the beginning" in caught.value.hint
+    found = {each.name: each.rows for each in OutboxCopy(path, database).run(nothing)}
+    assert (found["events"], found["notifications"], found["attempts"]) == (2, 2, 3)
+    database.close()
+
+
+def test_file_that_was_used_again_must_be_copied_again(moved_box: Box, database_url: str) -> None:
+    """What it has enqueued meanwhile is not in the database."""
+    moved_box.notify("db", "copy", check=0)
+    moved_box.notify("run", "--once", check=0)
+    moved_box.configure()
+    moved_box.scan()
+    moved_box.configure({"database": database_url})
+
+    assert "not copied into" in moved_box.notify("run", "--once", check=2).stderr
+
+
+def test_copy_is_recognized_at_another_address_of_the_database(moved_box: Box, database_url: str) -> None:
+    moved_box.notify("db", "copy", check=0)
+    moved_box.configure({"database": database_url.replace("127.0.0.1", "localhost")})
+    moved_box.notify("run", "--once", check=0)
 
 
 def test_damaged_rows_are_left_out_and_counted(tmp_path: Path, database_url: str) -> None:

@@ -100,6 +100,7 @@ def test_home_that_is_disabled_sends_nothing(open_worker: OpenWorker) -> None:
     assert claim_next(other) == []
     assert other.queue.next_due("box", 100.0) is None
     own.cluster.publish({}, is_enabled=True)
+    assert other.queue.next_due("box", 100.0) == 0.0
     assert len(claim_next(other)) == 1
 
 

@@ -152,6 +152,19 @@ def test_event_of_a_newer_version_waits_for_a_worker_of_that_version(
     assert len(claim_next(outbox, 160.0)) == 1
 
 
+def test_number_that_a_restored_database_gives_again_is_that_of_the_later_worker(
+    open_worker: OpenWorker, server: postgres.Server, database_url: str
+) -> None:
+    """The earlier one joins under another number."""
+    outbox = open_worker()
+    before = outbox.cluster.join(WorkerMode.FULL)
+    server.execute("UPDATE syftnotify.workers SET started_at = started_at + 1", str(sa.make_url(database_url).database))
+
+    wait_until(lambda: outbox.cluster.id not in {0, before})
+    enqueue(outbox, submitted())
+    assert len(claim_next(outbox)) == 1
+
+
 def test_what_another_worker_sends_is_not_reassigned(open_worker: OpenWorker) -> None:
     """A worker with other transports starts, or leads, meanwhile."""
     first, second = open_worker(), open_worker()

@@ -24,10 +24,14 @@ def _is_claimable(table: str) -> str:
     return f"{table}.{WAITING} AND ({table}.state = '{PENDING}' OR %(resend)s)"
 
 
+# Homes that send nothing.
+_DISABLED = f"ARRAY(SELECT scope FROM {TABLES_SCHEMA}.scopes WHERE NOT is_enabled)"
+
+
 def _is_due(table: str) -> str:
     return f"""
         {_is_claimable(table)} AND {table}.transport = %(transport)s AND {table}.not_before <= %(now)s
-        AND NOT {table}.scope = ANY(%(disabled)s)
+        AND NOT {table}.scope = ANY({_DISABLED})
     """
 
 
@@ -74,15 +78,15 @@ _WAITS_FOR_RECIPIENT = f"""
     AND n.recipient = %(recipient)s AND n.scope = %(scope)s
 """
 
-# What a claim must know first: whether this worker still counts as alive, whether the database was restored, whether
-# the transport is paused, and which homes send nothing.
+# What a claim must know first: whether this worker still counts as alive, whether the database was restored, and
+# whether the transport is paused.
 CLAIM_STATE = f"""
 SELECT
-    EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers WHERE id = %(worker)s AND ended_at IS NULL) AS is_alive,
+    EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers
+        WHERE id = %(worker)s AND started_at = %(started)s AND ended_at IS NULL) AS is_alive,
     {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
     (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')
-        AS paused_until,
-    ARRAY(SELECT scope FROM {TABLES_SCHEMA}.scopes WHERE NOT is_enabled) AS disabled
+        AS paused_until
 """
 # After a pause one worker sends one message. If that worker dies, another one does it later.
 PROBE_SECONDS = 120.0
@@ -275,7 +279,7 @@ ANY_CLAIMABLE = f"SELECT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n WHERE {_is_due
 _NEXT = f"""
 (SELECT n.not_before FROM {_NOTIFICATIONS} n
 WHERE n.transport = %(transport)s AND n.state = '{{state}}' AND n.not_before > %(now)s
-    AND NOT n.scope = ANY(%(disabled)s) AND {{condition}}
+    AND NOT n.scope = ANY({_DISABLED}) AND {{condition}}
 ORDER BY n.not_before LIMIT 1)
 """
 # One search in the index for each state: together they would read everything that is deferred.

@@ -61,14 +61,12 @@ class Claim:
         *,
         resend: bool,
         throttle: Throttle | None,
-        disabled: Sequence[str] = (),
     ) -> None:
-        """`disabled` are the scopes of homes that send nothing."""
         self._connection = connection
         self._order = order
         self.transport = transport
         self.now = now
-        self._common = {"transport": transport, "now": now, "resend": resend, "disabled": list(disabled)}
+        self._common = {"transport": transport, "now": now, "resend": resend}
         self._throttle = throttle
         self._closed: list[dict[str, str]] = []  # digests: scope, recipient and bundle
         self._taken: set[int] = set()  # `seq` of rows that this claim has used or moved into a digest

@@ -25,7 +25,7 @@ from syftnotify.core.text import escape, plural
 from syftnotify.store.outbox.inserts import SCOPE
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
-from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SCHEMA, WAITING
+from syftnotify.store.outbox.schema import COPIED_TO, COPY_ID, EVENTS, NOTIFICATIONS, SCHEMA, WAITING
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,11 @@ ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.positi
 """
 # What a worker or server of the same home may have stored in the database before. It is kept.
 _MERGED = ("server_keys", "recipients", "samples", "totals")
-_ID_NAME, _COPIED_NAME = "database id", "copied to"  # in `server_keys` of the file
+_DELETE = f"""
+DELETE FROM {TABLES_SCHEMA}.{{table}} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM {TABLES_SCHEMA}.{{table}} WHERE scope = %(scope)s LIMIT 10000))
+"""
+_FORGET_POSITIONS = f"DELETE FROM {_COPIES} WHERE scope = %(scope)s AND source = %(source)s"
 _COUNT_EVENTS = f"SELECT count(*) FROM {TABLES_SCHEMA}.events WHERE scope = %(scope)s"
 _VERIFIED = "verified"  # in place of the name of a table, when the copy is complete
 
@@ -60,6 +64,10 @@ class CopiedTable:
     rows: int
     checksum: str  # of the rows, whatever their order; the same in both databases
     damaged: int = 0  # rows of the file that cannot be copied
+
+
+class _DifferenceError(StateError):
+    """The copy differs from the file."""
 
 
 class OutboxCopy:
@@ -80,7 +88,7 @@ class OutboxCopy:
                 there, and the next run continues.
         """
         source = _file_id(self._file)
-        if self._position(source, _VERIFIED) is not None:
+        if self.is_verified():
             return []
         try:
             with closing(_open(self._file)) as connection:
@@ -98,7 +106,27 @@ class OutboxCopy:
                     to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
         except sqlite3.Error as error:
             raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
+        except _DifferenceError:  # the file was changed after a part of it was copied
+            self._forget(source)
+            raise
         return [found[table.name] for table in SCHEMA.sorted_tables]
+
+    def is_verified(self) -> bool:
+        """Whether the file was copied and compared before. Raises: StateError."""
+        return self._position(_file_id(self._file), _VERIFIED) is not None
+
+    def _forget(self, source: str) -> None:
+        """Delete what was copied, so that the next run copies the file as it is then. Raises: StateError."""
+        for table in reversed(SCHEMA.sorted_tables):
+            if table.name in _MERGED:
+                continue
+            values = {"scope": self._database.scope}
+            deleted = 1
+            while deleted:
+                with self._database.writing() as connection:
+                    deleted = connection.exec_driver_sql(_DELETE.format(table=table.name), values).rowcount
+        with self._database.writing() as connection:
+            connection.exec_driver_sql(_FORGET_POSITIONS, {"scope": self._database.scope, "source": source})
 
     def _require_no_other_history(self, source: str) -> None:
         """Raises: StateError, the database has events of this home that are not from this file."""
@@ -202,10 +230,11 @@ class OutboxCopy:
                 counts[number] += len(rows)
                 sums[number] = (sums[number] + sum(map(_checksum, rows))) % (1 << 64)
         if counts[0] != counts[1] or sums[0] != sums[1]:
-            raise StateError(
+            raise _DifferenceError(
                 f"the copy of {table.name} differs: {plural(counts[0], 'row')} with checksum {sums[0]:016x} in "
                 f"{self._file.name}, {plural(counts[1], 'row')} with checksum {sums[1]:016x} in {self._database.name}",
-                hint="stop all workers and servers of this home, then run `notify db copy` again",
+                hint="stop all workers and servers of this home, then run `notify db copy` again; it starts from the "
+                "beginning",
             )
         return CopiedTable(table.name, counts[0], f"{sums[0]:016x}", self._damaged.get(table.name, 0))
 
@@ -214,9 +243,7 @@ def mark_copied(file: Path, database: str) -> None:
     """Record in the file that it was copied into the database of that name. Raises: StateError."""
     try:
         with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO server_keys (name, value) VALUES (?, ?)", (_COPIED_NAME, database)
-            )
+            connection.execute("INSERT OR REPLACE INTO server_keys (name, value) VALUES (?, ?)", (COPIED_TO, database))
     except sqlite3.Error as error:
         raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
 
@@ -234,7 +261,7 @@ def uncopied_events(file: Path, database: str) -> int:
             query = "SELECT count(*) FROM sqlite_master WHERE name IN ('events', 'server_keys')"
             has_keys = connection.execute(query).fetchone()[0] == 2  # older versions had none
             query = "SELECT 1 FROM server_keys WHERE name = ? AND value = ?"
-            if has_keys and connection.execute(query, (_COPIED_NAME, database)).fetchone():
+            if has_keys and connection.execute(query, (COPIED_TO, database)).fetchone():
                 return 0
             return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
     except sqlite3.Error as error:
@@ -252,8 +279,8 @@ def _file_id(file: Path) -> str:
     proposed = hashlib.sha256(f"{file.absolute()} {file.stat().st_ctime_ns}".encode()).hexdigest()[:32]
     try:
         with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
-            connection.execute("INSERT OR IGNORE INTO server_keys (name, value) VALUES (?, ?)", (_ID_NAME, proposed))
-            found = connection.execute("SELECT value FROM server_keys WHERE name = ?", (_ID_NAME,)).fetchone()
+            connection.execute("INSERT OR IGNORE INTO server_keys (name, value) VALUES (?, ?)", (COPY_ID, proposed))
+            found = connection.execute("SELECT value FROM server_keys WHERE name = ?", (COPY_ID,)).fetchone()
             return str(found[0])
     except sqlite3.Error as error:
         raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error

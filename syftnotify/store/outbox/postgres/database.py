@@ -33,9 +33,9 @@ _HINTS = {
     "42501": "grant the user of `database` the rights on its tables, or run `notify db migrate` as their owner",
     "42P01": "run `notify db migrate`; a user who is not the owner of the tables needs rights on both schemas, see "
     "docs/scaling.md",
-    "57014": "the server ended a statement that took too long; it is tried again",
+    "57014": "the server ended a statement that took too long; run the command again, workers try it again",
     "53": "the server has no free disk, memory or connections; everything is kept and tried again",
-    "25": "the server is a read-only standby; name the primary in `database`, or all servers and "
+    "25006": "the server is a read-only standby; name the primary in `database`, or all servers and "
     "`target_session_attrs=read-write`",
 }
 
@@ -92,7 +92,7 @@ class PostgresDatabase:
     def name(self) -> str:
         """The address of the database for people: without password and options, with all hosts."""
         hosts = self._url.query.get("host", ())
-        query = {} if self._url.host else {"host": hosts}
+        query = {"host": hosts} if hosts and not self._url.host else {}
         return str(self._url.set(drivername="postgresql", password=None, query=query))
 
     def connect(self) -> psycopg.Connection[Any]:

@@ -57,12 +57,13 @@ class Lease:
 _JOIN = f"""
 INSERT INTO {_WORKERS} (scope, host, pid, mode, version, transports, started_at, lease_until, has_lock)
 VALUES (%(scope)s, %(host)s, %(pid)s, %(mode)s, %(version)s, %(transports)s, {NOW}, {NOW} + %(seconds)s, false)
-RETURNING id, {NOW} AS now
+RETURNING id, started_at, {NOW} AS now
 """
 _LOCK = f"SELECT pg_try_advisory_lock({_LOCK_KEY.format(id='%(id)s')})"
 _HAS_LOCK = f"UPDATE {_WORKERS} SET has_lock = %(locked)s WHERE id = %(id)s"
 _RENEW = f"""
-UPDATE {_WORKERS} SET lease_until = {NOW} + %(seconds)s WHERE id = %(id)s AND ended_at IS NULL RETURNING {NOW}
+UPDATE {_WORKERS} SET lease_until = {NOW} + %(seconds)s
+WHERE id = %(id)s AND started_at = %(started)s AND ended_at IS NULL RETURNING {NOW}
 """
 # A worker becomes the leader if there is none, if the leader's time is over, or if the leader has ended: it renews
 # nothing then, and its lock is free.
@@ -118,6 +119,8 @@ class Membership(SharedRecords):
         self._mode = WorkerMode.FULL
         self._transports: dict[str, str] = {}
         self._id = 0
+        # With the number it identifies this worker: a restored database may give the number to another one.
+        self.started_at = 0.0
         self._thread: threading.Thread | None = None
         self._is_stopped = False
         self._waker, self._wakes = os.pipe()
@@ -169,7 +172,8 @@ class Membership(SharedRecords):
                 }
                 with self._database.writing() as connection:
                     row = connection.exec_driver_sql(_JOIN, values).one()
-                self._id, self._offset = int(row.id), float(row.now) - time.monotonic()
+                self._id, self.started_at = int(row.id), float(row.started_at)
+                self._offset = float(row.now) - time.monotonic()
                 self._wake()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
@@ -311,7 +315,8 @@ class Membership(SharedRecords):
 
     def _renew(self, connection: psycopg.Connection[Any]) -> None:
         worker, asked = self._id, time.monotonic()
-        found = self._execute(connection, _RENEW, {"id": worker, "seconds": self._lease.seconds})
+        renewal = {"id": worker, "started": self.started_at, "seconds": self._lease.seconds}
+        found = self._execute(connection, _RENEW, renewal)
         if found is not None and self._leads_seconds and asked - self._led_at < self._lease.longest_scan:
             values = {"id": worker, "scope": self._database.scope, "seconds": self._leads_seconds}
             self._execute(connection, _RENEW_LEAD, values)

@@ -63,7 +63,6 @@ class PostgresQueue(WaitingNotifications):
         # taken for dead, there may be two of one notification.
         self._in_flight: dict[int, str] = {}
         self._claims_lock = threading.Lock()  # `recover` must not see a claim that is not in `_in_flight` yet
-        self._disabled: list[str] = []  # scopes of homes that send nothing, as of the last claim
         self._local = threading.local()  # `outcomes`: those of a batch in this thread
 
     def claim(
@@ -82,19 +81,10 @@ class PostgresQueue(WaitingNotifications):
         messages: list[list[ClaimedNotification]] = []
         with self._claims_lock:
             with self._database.writing() as connection:
-                values = {"worker": worker, "transport": transport}
+                values = {"worker": worker, "started": self._membership.started_at, "transport": transport}
                 state = connection.exec_driver_sql(statements.CLAIM_STATE, values).one()
                 if state.is_alive and state.is_same_database:
-                    self._disabled = state.disabled
-                    claim = Claim(
-                        connection,
-                        self._order,
-                        transport,
-                        now,
-                        resend=resend,
-                        throttle=throttle,
-                        disabled=state.disabled,
-                    )
+                    claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
                     messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
             self._in_flight.update((item.attempt, item.id) for message in messages for item in message)
         if not state.is_alive:
@@ -118,7 +108,7 @@ class PostgresQueue(WaitingNotifications):
         return messages
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
-        values = {"transport": transport, "now": now, "resend": resend, "disabled": self._disabled}
+        values = {"transport": transport, "now": now, "resend": resend}
         with self._database.reading() as connection:
             if connection.exec_driver_sql(statements.ANY_CLAIMABLE, values).scalar_one():
                 return 0.0

@@ -50,7 +50,9 @@ SELECT count(*) FROM marked
 # Rows of another server have numbers of transactions that this one may reach in years. No live stream sends rows of
 # transaction 0 as new ones.
 _FORGET_TRANSACTIONS = f"""
-UPDATE {TABLES_SCHEMA}.inbox SET xid = '0' WHERE xid <> '0' AND xid >= pg_snapshot_xmax(pg_current_snapshot())
+UPDATE {TABLES_SCHEMA}.inbox SET xid = '0' WHERE ctid IN (
+    SELECT ctid FROM {TABLES_SCHEMA}.inbox WHERE xid <> '0' AND xid >= pg_snapshot_xmax(pg_current_snapshot())
+    LIMIT {_MARKED_AT_ONCE})
 """
 _REASON = "the database was restored or a standby took over, and this may have been sent"
 
@@ -80,8 +82,8 @@ def follow_timeline(database: PostgresDatabase) -> None:
                 return
             marked = connection.exec_driver_sql(_MARK_UNCERTAIN, {"reason": _REASON}).scalar_one()
             count += marked
-            if marked < _MARKED_AT_ONCE:
-                connection.exec_driver_sql(_FORGET_TRANSACTIONS)
+            changed = connection.exec_driver_sql(_FORGET_TRANSACTIONS).rowcount
+            if max(marked, changed) < _MARKED_AT_ONCE:
                 record_timeline(connection)
                 break
     log.warning(
