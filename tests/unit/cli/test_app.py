@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_names_are_completed(box: Box) -> None:
     assert completed(box, "test", "s") == ["spare"]
     assert completed(box, "history", "--event", "job_fa") == ["job_failed"]
     assert completed(box, "preview", "new_j") == ["new_job"]
-    assert completed(box, "--home", str(box.folder / "none"), "why", "") == []
+    assert completed(box, "--home", shlex.quote(str(box.folder / "none")), "why", "") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
