@@ -55,7 +55,6 @@ MAILS = 20_000
 EVENTS_PER_SCAN = (1, 2, 3, 4, 5, 6, 7)
 WRITERS = 4  # threads that enqueue
 NIGHT = 0.25  # of the rate of the busiest moment
-TIMEOUT = 3600.0  # seconds
 # As a small server is usually set up; the other options are the defaults.
 SERVER_OPTIONS = ("shared_buffers=1GB", "max_wal_size=4GB")
 
@@ -243,7 +242,7 @@ class Day:
                     number, moment, datasite, count = scan
                     delay = time.monotonic() - started - moment
                     if delay < 0:
-                        time.sleep(-delay)
+                        time.sleep(-delay)  # until the moment of the scan
                     self.longest_delay = max(self.longest_delay, delay)
                     events = scan_events(datasite, number, count)
                     homes.enqueue(datasite, events, [_notification(each, datasite, "webhook/out") for each in events])
