@@ -66,10 +66,10 @@ class ClusterMember:
         self._must_begin = False
         return True
 
-    def save_ledger(self) -> None:
-        """Save the ledger for the next leader, now and then. Raises: StateError."""
+    def save_ledger(self, *, is_last: bool = False) -> None:
+        """Save the ledger for the next leader, now and then; `is_last`: now. Raises: StateError."""
         if self._leadership is not None:
-            self._leadership.save()
+            self._leadership.save(is_last=is_last)
 
     def finish(self) -> None:
         """Save what this worker knows, before it ends. Raises: StateError.
@@ -80,8 +80,7 @@ class ClusterMember:
             return
         self._app.pipeline.sync_ledger()
         self._app.pipeline.save_scan_cache()
-        if self._leadership is not None:
-            self._leadership.save(is_last=True)
+        self.save_ledger(is_last=True)
 
     def seconds_until_recovery(self) -> float:
         """Seconds until `recover` has something to do; infinite if there are no others."""

@@ -132,7 +132,7 @@ def _scan_and_deliver(app: App, member: ClusterMember) -> tuple[ScanReport, Work
         member.begin_scan()
     if member.leads or not is_enabled:
         scan = app.run_once(earlier.last_look_s)
-        member.finish()
+        member.save_ledger(is_last=True)
     else:
         scan = app.pipeline.tick_beside_leader(app.clock())
         app.dispatcher.drain()
