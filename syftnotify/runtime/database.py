@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from syftnotify.core.cluster import DatabaseFacts, WorkerRecord
 from syftnotify.core.errors import ConfigError, NoTablesError, NotifyError
+from syftnotify.core.text import escape
 from syftnotify.runtime.opening import check_packages, connect_outbox
 from syftnotify.services.settings import load
 from syftnotify.services.transports import published_context
@@ -75,7 +76,7 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
     Raises:
         ConfigError: no database is configured, or the configuration is wrong.
         AlreadyRunningError: the worker of this home runs.
-        NotifyError: there is no file.
+        NotifyError: there is no file, or a process of this home uses the database.
         StateError: one of the two cannot be used, or they differ. The next run continues.
     """
     settings, url = _configured(home)
@@ -92,6 +93,12 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
             prepare(database)
             with closing(connect_outbox(settings)) as outbox:
                 assert outbox.cluster is not None  # for mypy: it is in a database
+                for worker in outbox.cluster.workers():
+                    if worker.scope == settings.config.scope:
+                        raise NotifyError(
+                            f"a process of this home uses the database: pid {worker.pid} on {escape(worker.host)}",
+                            hint="stop all workers and servers of this home, on all machines",
+                        )
                 # Whoever delivers what is copied needs it.
                 outbox.cluster.publish(published_context(settings), is_enabled=settings.config.notify.enabled)
             found = OutboxCopy(home.outbox, database).run(on_progress)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import StateError
 from syftnotify.runtime.opening import connect_outbox
 from syftnotify.services.cursors import prepare_cursors
@@ -83,6 +84,12 @@ def test_copy_while_the_worker_runs_is_refused(moved_box: Box) -> None:
     moved_box.notify("db", "copy", check=0)
     moved_box.notify("start", check=0)
     assert "already running" in moved_box.notify("db", "copy", check=3).stderr
+
+
+def test_copy_beside_a_process_on_another_machine_is_refused(moved_box: Box, open_worker: OpenWorker) -> None:
+    """What it stores meanwhile would be mixed with the copy."""
+    open_worker().cluster.join(WorkerMode.SERVE)
+    assert "a process of this home uses the database: pid" in moved_box.notify("db", "copy", check=1).stderr
 
 
 def test_copy_without_a_database_says_what_to_do(box: Box) -> None:
