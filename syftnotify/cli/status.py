@@ -87,6 +87,7 @@ def status_object(status: "HomeStatus") -> dict[str, Any]:
         "delayed": report.delayed,
         "vanished": report.vanished or None,
         "last_error": report.last_error,
+        "last_error_at": report.last_error_at,
         "transports": report.transports,
         "api": (report.api or None) if is_running else None,
         "peers_source": report.peers_source,
@@ -185,7 +186,8 @@ def _rows(status: "HomeStatus") -> Iterator[tuple[str, str]]:
         yield "page, API", report.api
     yield from syft_bg_lines(status, time.time())
     if report.last_error:
-        yield "last error", report.last_error
+        at = iso_to_local(report.last_error_at or "")
+        yield "last error", f"{at}: {report.last_error}" if at else report.last_error
 
 
 def _transport_state(transport: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,6 +47,11 @@ class WorkerRecord:
     def delivers(self) -> bool:
         """Whether it sends messages."""
         return self.mode in {WorkerMode.FULL, WorkerMode.DELIVER}
+
+
+def level_of_failures(cluster: Cluster | None) -> int:
+    """The level at which a `StateError` of the outbox is logged: DEBUG in an outage that is logged already."""
+    return logging.DEBUG if cluster is not None and cluster.is_outage_known else logging.ERROR
 
 
 def without_leader(workers: Iterable[WorkerRecord]) -> list[str]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,3 +168,13 @@ class DeliveryError(NotifyError):
         self.not_before = not_before
         self.is_local = is_local
         self.is_about_recipient = is_about_recipient
+
+
+class RecordedError(NamedTuple):
+    """An error for the status of a worker; the greatest of several is the latest."""
+
+    at: float  # seconds since 1970
+    text: str
+
+
+NO_ERROR = RecordedError(0.0, "")

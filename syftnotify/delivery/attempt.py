@@ -10,7 +10,7 @@ from functools import partial
 
 import jinja2
 
-from syftnotify.core.errors import DeliveryError, Failure, StateError
+from syftnotify.core.errors import DeliveryError, Failure, RecordedError, StateError
 from syftnotify.core.kinds import current_status
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Item, Message, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, NotificationQueue
@@ -134,7 +134,7 @@ class AttemptRunner:
         remaining: list[ClaimedNotification] = []
         for item in claimed:
             (exhausted if decide_for([item]).gives_up else remaining).append(item)
-        self._status.last_error = f"{queue.name}: {error}"
+        self._status.last_error = RecordedError(now, f"{queue.name}: {error}")
         decision = Decision()
         for items, level in ((exhausted, logging.ERROR), (remaining, logging.WARNING)):
             if items:
@@ -157,7 +157,7 @@ class AttemptRunner:
         elif is_response and error.failure is Failure.TEMPORARY and health.consecutive_timeouts:
             decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts, rand=random.random))
         if queue.pause(decision, error.failure, reason, self._monotonic()):
-            self._status.last_error = f"{queue.name}: {reason}"
+            self._status.last_error = RecordedError(self._clock(), f"{queue.name}: {reason}")
 
 
 def _item(claimed: ClaimedNotification) -> Item:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from syftnotify.core.errors import StateError
+from syftnotify.core.cluster import level_of_failures
+from syftnotify.core.errors import RecordedError, StateError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.attempt import AttemptRunner
@@ -169,11 +170,11 @@ class Dispatcher:
         try:
             timeout = self._run_pass()
         except StateError as error:
-            self.status.last_error = str(error)
-            is_logged = self._cluster is not None and self._cluster.is_outage_known
-            log.log(logging.DEBUG if is_logged else logging.ERROR, "the outbox cannot be used: %s", error)
+            self.status.last_error = RecordedError(self._clock(), str(error))
+            log.log(level_of_failures(self._cluster), "the outbox cannot be used: %s", error)
         except Exception as error:  # for example no memory or threads; without this thread nothing is delivered
-            self.status.last_error = f"unexpected {type(error).__name__} in the dispatcher"
+            text = f"unexpected {type(error).__name__} in the dispatcher"
+            self.status.last_error = RecordedError(self._clock(), text)
             log.exception("unexpected error in the dispatcher")
             self._outcomes.recover()
         else:

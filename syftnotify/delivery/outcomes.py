@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from syftnotify.core.errors import NO_ERROR, RecordedError
 from syftnotify.core.outbox import ClaimedNotification, NotificationQueue
 from syftnotify.core.text import plural
 
@@ -19,7 +20,7 @@ _UNSTORABLE = (ValueError, TypeError, OverflowError)  # raised for text and numb
 class DeliveryStatus:
     """The status of deliveries for the worker's status file; shared by all parts of a `Dispatcher`."""
 
-    last_error: str = ""
+    last_error: RecordedError = NO_ERROR
     failed_passes: int = 0  # scheduling passes in a row that failed
 
 
@@ -82,7 +83,7 @@ class OutcomeRecorder:
             try:
                 write()
             except _UNSTORABLE as error:  # a retry would fail again; `recover` at the next start makes it unknown
-                self._status.last_error = f"an outcome cannot be recorded: {error}"
+                self._status.last_error = RecordedError(self._clock(), f"an outcome cannot be recorded: {error}")
                 log.exception("an outcome cannot be recorded")
             self._unsaved.popleft()
 

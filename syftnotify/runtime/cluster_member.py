@@ -43,11 +43,6 @@ class ClusterMember:
             return ""
         return worker_status.LEADER if self.leads else worker_status.STANDBY
 
-    @property
-    def is_outage_known(self) -> bool:
-        """Whether the database cannot be reached, which is logged already."""
-        return self._app.outbox.cluster is not None and self._app.outbox.cluster.is_outage_known
-
     def begin_scan(self) -> bool:
         """Find out whether this worker leads; returns whether it does so from now on, and must scan everything.
 

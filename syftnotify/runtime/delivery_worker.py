@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from syftnotify.config.load import Settings
-from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.cluster import WorkerMode, level_of_failures
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.delivery.dispatcher import Dispatcher
@@ -83,8 +83,7 @@ class DeliveryWorker:
             for name in targets.keys() - dispatcher.queues.keys():
                 dispatcher.add(transport_queue(self._settings, outbox, name, targets[name], outbox.cluster.time))
         except NotifyError as error:
-            is_logged = outbox.cluster is not None and outbox.cluster.is_outage_known
-            log.log(logging.DEBUG if is_logged else logging.ERROR, "%s", error)
+            log.log(level_of_failures(outbox.cluster), "%s", error)
         dispatcher.wake()
         if not dispatcher.is_alive:
             log.error("the dispatcher thread has ended; starting it again")

@@ -8,6 +8,7 @@ from typing import Any
 
 from syftnotify import __version__
 from syftnotify.config.load import Settings
+from syftnotify.core.errors import RecordedError
 from syftnotify.core.models import SnapshotStatus
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
@@ -38,6 +39,7 @@ def single_scan_status(app: App, report: ScanReport, now: float, seconds: float)
         status.last_look_s = now
     set_scan(status, report, now, seconds)
     set_state(status, app, app.outbox.history.counts(holding=app.settings.holding))
+    set_error(status, app.dispatcher.status.last_error)
     return status
 
 
@@ -60,11 +62,16 @@ def set_state(status: WorkerStatus, app: App, counts: OutboxCounts) -> None:
         setattr(status, name, value)
     status.warnings = list(app.settings.warnings)
     status.peers_source = _peers_source(app.pipeline.peers_status)
-    status.last_error = app.dispatcher.status.last_error or None
     status.damage = "; ".join(filter(None, (app.ledger.corruption, app.outbox.corruption)))
     status.unreadable_alerts = len(app.outbox.alert_rules.unreadable)
     status.transports = _transports(app)
     status.database = "" if app.outbox.cluster is None else app.outbox.cluster.name
+
+
+def set_error(status: WorkerStatus, error: RecordedError) -> None:
+    """Set the fields about the last error."""
+    status.last_error = error.text or None
+    status.last_error_at = iso(error.at, exact=True) if error.text else None
 
 
 def _transports(app: App) -> dict[str, dict[str, Any]]:

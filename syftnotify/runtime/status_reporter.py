@@ -11,12 +11,12 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from syftnotify.config.load import Settings
-from syftnotify.core.errors import StateError
+from syftnotify.core.errors import NO_ERROR, RecordedError, StateError
 from syftnotify.core.outbox import OutboxCounts
 from syftnotify.core.text import iso
 from syftnotify.runtime.container import App
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.runtime.status_fields import new_status, set_scan, set_state
+from syftnotify.runtime.status_fields import new_status, set_error, set_scan, set_state
 from syftnotify.system import worker_status
 from syftnotify.system.worker_status import Phase
 
@@ -57,7 +57,7 @@ class StatusReporter:
         self.status = new_status(settings)
         self.counts = OutboxCounts()  # as of the last update
         self.served: Served | None = None
-        self.last_error = ""  # of a scan, another step, or the counting
+        self.last_error = NO_ERROR  # of a scan, another step, or the counting
         self._home = settings.home
         self._holding = settings.holding
         self._clock = clock
@@ -105,7 +105,7 @@ class StatusReporter:
         set_scan(self.status, report, now, seconds)
         for problem in report.problems:
             log.warning("%s", problem)
-            self.last_error = problem
+            self._set_error(problem)
         if report.notifications or report.released:
             self._has_changed = True
 
@@ -116,9 +116,9 @@ class StatusReporter:
 
     def record_failure(self, step: Step, error: Exception) -> int:
         """Record a failure; returns the number of failures since the last success of the same step."""
-        self.last_error = str(error) or type(error).__name__
+        self._set_error(str(error) or type(error).__name__)
         count = int(self._failures.get(step, {"count": 0})["count"]) + 1
-        self._failures[step] = {"count": count, "error": self.last_error}
+        self._failures[step] = {"count": count, "error": self.last_error.text}
         self._has_changed = True
         return count
 
@@ -132,13 +132,13 @@ class StatusReporter:
         if self._has_changed or app.outbox.cluster is not None:  # other workers send, too
             self._count(app)
         set_state(self.status, app, self.counts)
-        self.status.last_error = self.status.last_error or self.last_error or None
         self.status.failures = dict(self._failures)
         if self.served is not None:
             self.status.api, self.status.api_problem = self.served.url, self.served.problem
         delivery = app.dispatcher.status
+        set_error(self.status, max(delivery.last_error, self.last_error))
         if delivery.failed_passes:
-            self.status.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error}
+            self.status.failures[Step.DELIVERY] = {"count": delivery.failed_passes, "error": delivery.last_error.text}
         self._write()
 
     def finish(self, app: App) -> None:
@@ -153,7 +153,10 @@ class StatusReporter:
             self.counts = app.outbox.history.counts(holding=self._holding)
         except StateError as error:
             self._has_changed = True  # the next update tries again
-            self.last_error = str(error)
+            self._set_error(str(error))
+
+    def _set_error(self, text: str) -> None:
+        self.last_error = RecordedError(self._clock(), text)
 
     def _write(self) -> None:
         self._written_at = self._monotonic()

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from syftnotify import __version__
 from syftnotify.config.load import Settings
-from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.cluster import WorkerMode, level_of_failures
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
 from syftnotify.runtime import systemd
 from syftnotify.runtime.cluster_member import ClusterMember
@@ -92,7 +92,7 @@ class Worker:
         self._reporter.update(self._app)
         log.info("worker %s started, pid %d, root %s", __version__, os.getpid(), self._app.settings.root)
         systemd.sd_notify("READY=1\nSTATUS=running")
-        failed = ScanReport(problems=[f"the first scan failed: {self._reporter.last_error}"])
+        failed = ScanReport(problems=[f"the first scan failed: {self._reporter.last_error.text}"])
         warnings = start_warnings(self._app, report or failed)
         if self.served is not None and self.served.problem:
             warnings.append(f"the API is not served: {self.served.problem}")
@@ -154,9 +154,9 @@ class Worker:
         except Exception as error:  # no failure of a single step may end the worker
             count = self._reporter.record_failure(step, error)
             is_complete = isinstance(error, StateError)  # its text is
-            level = logging.DEBUG if is_complete and self._member.is_outage_known else logging.ERROR
+            level = level_of_failures(self._app.outbox.cluster) if is_complete else logging.ERROR
             text = "%s failed (%d in a row): %s"
-            log.log(level, text, step, count, self._reporter.last_error, exc_info=not is_complete)
+            log.log(level, text, step, count, self._reporter.last_error.text, exc_info=not is_complete)
             return None
         self._reporter.record_success(step)
         return result

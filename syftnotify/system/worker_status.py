@@ -69,6 +69,7 @@ class WorkerStatus:
     vanished: str = ""  # the folder that disappeared, and since when
     delayed: int = 0  # jobs of submitters who exceed the limit of events per minute
     last_error: str | None = None
+    last_error_at: str | None = None  # ISO 8601
     transports: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The sync snapshot of syft-bg in use: path, synced_at, usable, problem; None if peers are not read from one.
     peers_source: dict[str, Any] | None = None

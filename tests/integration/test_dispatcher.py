@@ -42,7 +42,7 @@ def test_outcome_that_cannot_be_recorded_blocks_no_other(make: MakeDispatcher, o
 
     assert len(transport.accepted) == 5
     assert outbox.history.counts() == tally(sent=4, waiting=1)
-    assert "surrogates" in dispatcher.status.last_error
+    assert "surrogates" in dispatcher.status.last_error.text
 
 
 def test_drain_delivers_messages_that_an_attempt_unblocked(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
@@ -273,7 +273,7 @@ def test_outcome_that_could_not_be_saved_is_saved_later(
     blocker.execute("ALTER TABLE attempts RENAME TO elsewhere")
     blocker.commit()
     transport.gate.set()
-    wait_until(lambda: "attempts" in dispatcher.status.last_error)
+    wait_until(lambda: "attempts" in dispatcher.status.last_error.text)
     blocker.execute("ALTER TABLE elsewhere RENAME TO attempts")
     blocker.commit()
     blocker.close()

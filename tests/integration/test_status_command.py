@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,14 +92,16 @@ def test_status_lock_held_without_report_is_starting(box: Box) -> None:
     assert (status["phase"], status["pid"], status["jobs"], status["sent"]) == ("starting", os.getpid(), 0, 0)
 
 
-def test_status_escapes_an_error_of_several_lines(box: Box) -> None:
+def test_status_shows_an_error_of_several_lines_with_its_time(box: Box) -> None:
     """D11."""
-    worker_status.write(box.home, worker_status.WorkerStatus(last_error=f"one\ntwo {ESCAPE}[31m"))
+    status = worker_status.WorkerStatus(last_error=f"one\ntwo {ESCAPE}[31m", last_error_at="2026-11-20T12:00:00+00:00")
+    worker_status.write(box.home, status)
 
     shown = box.notify("status", check=3).stdout
 
     assert "\\n" not in shown
     assert "two \\x1b[31m" in shown
+    assert re.search(r"last error +2026-11-2\d ", shown)
 
 
 @pytest.mark.parametrize("command", [("start",), ("run", "--once"), ("status",), ("stop",), ("logs",)])
