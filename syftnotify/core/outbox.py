@@ -146,6 +146,9 @@ class NotificationQueue(Protocol):
         The moment may be too early for something that waits for an earlier message of its conversation.
         """
 
+    def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:
+        """Whether the message with `claimed` is still this process's; otherwise another one may have sent it."""
+
     def mark_sent(
         self, claimed: Sequence[ClaimedNotification], now: float, *, provider_id: str = "", thread: str = ""
     ) -> None:

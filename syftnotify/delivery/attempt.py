@@ -34,6 +34,9 @@ from syftnotify.system.failpoints import reached
 log = logging.getLogger(__name__)
 
 
+_RETURNED_WAIT = 5.0  # seconds; a worker renews its lease that often
+
+
 class AttemptRunner:
     """Renders messages, sends them and records the outcomes. Safe to share between threads."""
 
@@ -70,6 +73,9 @@ class AttemptRunner:
         try:
             reached("attempt.claimed")
             message = self._render(queue, claimed)
+            if not self._notifications.is_held(claimed):
+                self._return(queue, claimed, claimed_at)
+                return
             is_rendered = True
             receipt = queue.transport.send(message)
             reached("attempt.sent")
@@ -86,6 +92,16 @@ class AttemptRunner:
             self._record_failure(queue, claimed, wrapped, is_response=False)
         else:
             self._record_success(queue, claimed, receipt)
+
+    def _return(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
+        """End the attempt of `claimed` before anything was sent, because others may take this worker for dead."""
+        now, reason = self._clock(), "this worker did not renew its lease in time, so another one may send the message"
+        outcome = AttemptOutcome(NotificationState.PENDING, now + _RETURNED_WAIT, counts=False, is_temporary=False)
+        write = partial(self._notifications.mark_failed, claimed, now, Failure.TEMPORARY, reason, outcome)
+        self._outcomes.record(claimed, write)
+        if queue.options.allows_digest:
+            self._throttling.undo(queue, claimed, claimed_at)
+        _log(logging.WARNING, "NOT SENT", queue, claimed, f": {reason}")
 
     def _render(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification]) -> Message:
         """The message with `claimed`. Raises: DeliveryError."""

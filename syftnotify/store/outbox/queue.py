@@ -188,6 +188,9 @@ class SqliteQueue(WaitingNotifications):
             self._events.mark_dirty(item.event.key for item in claimed)
         reached("attempt.recorded")
 
+    def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:
+        return self._in_flight.issuperset(item.id for item in claimed)  # there is one worker
+
     def abandon(self, ids: Iterable[str]) -> None:
         self._in_flight.difference_update(ids)
 

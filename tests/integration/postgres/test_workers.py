@@ -11,8 +11,11 @@ import sqlalchemy as sa
 
 from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.models import Event
+from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from syftnotify.system import failpoints
 from tests import postgres
+from tests.fakes.recording_transport import RecordingTransport, transport_queue
 from tests.integration.postgres.conftest import OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, fail, submitted
 from tests.support import OWNER, tally, wait_until
@@ -107,6 +110,32 @@ def test_worker_that_hangs_is_fenced(open_worker: OpenWorker, caplog: pytest.Log
     assert claim_next(zombie, 203.0) == []  # it learns that it counts as dead
     assert [item.event.entity for item in claim_next(zombie, 203.0)] == ["job/b"]
     assert zombie.cluster.id != number
+
+
+def test_worker_that_hangs_before_an_attempt_sends_nothing(
+    open_worker: OpenWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X12: others may have sent the message meanwhile."""
+    outbox, transport = open_worker(), RecordingTransport()
+    enqueue(outbox, submitted())
+    dispatcher = Dispatcher(outbox, [transport_queue(transport)], worker_id="me", clock=lambda: 100.0)
+
+    def stop_at(point: str) -> None:
+        if point == "attempt.claimed":
+            hang(outbox)
+            number = outbox.cluster.id
+            wait_until(lambda: not outbox.cluster.is_alive(number))
+
+    monkeypatch.setattr(failpoints, "on_reach", stop_at)
+    dispatcher.drain()
+    assert (transport.attempted, outbox.history.counts()) == ([], tally(waiting=1))
+
+    monkeypatch.undo()
+    outbox.cluster.leave(outbox.cluster.id)
+    other = open_worker()
+    dispatcher = Dispatcher(other, [transport_queue(transport)], worker_id="me", clock=lambda: 200.0)
+    dispatcher.drain()
+    assert (len(transport.accepted), other.history.counts()) == (1, tally(sent=1))
 
 
 def test_outcome_that_is_recorded_twice_counts_once(open_worker: OpenWorker, caplog: pytest.LogCaptureFixture) -> None:

@@ -102,6 +102,11 @@ RETURNING id, host, pid
 _FORGET_ENDED = f"DELETE FROM {_WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
 
 
+def _clock() -> float:
+    """Seconds that also pass while the machine is suspended, where the system has such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Membership(SharedRecords):
     """One process among the workers of a database; implements `core.cluster.Cluster`.
 
@@ -130,6 +135,7 @@ class Membership(SharedRecords):
         # None: there is no connection.
         self._steady_since: float | None = None
         self._renewed_at: float | None = None
+        self._alive_until = 0.0  # before it nobody can record the death of this worker; by `_clock`
         self._announced: set[Channel] = set()  # channels that wait for a NOTIFY
         self._listeners: dict[Channel, list[Callable[[], None]]] = {}
         self._failures = 0  # in a row, of the connection
@@ -170,8 +176,10 @@ class Membership(SharedRecords):
                     "transports": json.dumps(self._transports),
                     "seconds": self._lease.seconds,
                 }
+                asked = _clock()
                 with self._database.writing() as connection:
                     row = connection.exec_driver_sql(_JOIN, values).one()
+                self._alive_until = asked + self._lease.patience
                 self._id, self.started_at = int(row.id), float(row.started_at)
                 self._offset = float(row.now) - time.monotonic()
                 self._wake()
@@ -179,6 +187,10 @@ class Membership(SharedRecords):
                 self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
                 self._thread.start()
             return self._id
+
+    def is_alive(self, worker: int) -> bool:
+        """Whether `worker` is this process, and has renewed its lease so lately that nobody takes it for dead."""
+        return self._id == worker and _clock() < self._alive_until
 
     def leave(self, worker: int) -> None:
         """`worker`, this process until now, counts as dead: the next `join` makes it another one."""
@@ -314,7 +326,7 @@ class Membership(SharedRecords):
         return min(self._lease.renewal, self._leads_seconds / 4 or self._lease.renewal)
 
     def _renew(self, connection: psycopg.Connection[Any]) -> None:
-        worker, asked = self._id, time.monotonic()
+        worker, asked, alive_until = self._id, time.monotonic(), _clock() + self._lease.patience
         renewal = {"id": worker, "started": self.started_at, "seconds": self._lease.seconds}
         found = self._execute(connection, _RENEW, renewal)
         if found is not None and self._leads_seconds and asked - self._led_at < self._lease.longest_scan:
@@ -325,6 +337,7 @@ class Membership(SharedRecords):
                 self.leave(worker)
                 self.join()
             return
+        self._alive_until = alive_until
         answered = time.monotonic()
         if self._renewed_at is not None and answered - self._renewed_at > self._lease.patience:
             self._steady_since = answered

@@ -59,9 +59,9 @@ class PostgresQueue(WaitingNotifications):
         self._database: PostgresDatabase = database
         self._membership = membership
         self._order = TurnOrder()
-        # Attempts of this process without an outcome yet, with the ids of their notifications. After this worker was
-        # taken for dead, there may be two of one notification.
-        self._in_flight: dict[int, str] = {}
+        # Attempts of this process without an outcome yet, with the ids of their notifications and the number that this
+        # worker had. After it was taken for dead, there may be two of one notification.
+        self._in_flight: dict[int, tuple[str, int]] = {}
         self._claims_lock = threading.Lock()  # `recover` must not see a claim that is not in `_in_flight` yet
         self._local = threading.local()  # `outcomes`: those of a batch in this thread
 
@@ -86,7 +86,7 @@ class PostgresQueue(WaitingNotifications):
                 if state.is_alive and state.is_same_database:
                     claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
                     messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
-            self._in_flight.update((item.attempt, item.id) for message in messages for item in message)
+            self._in_flight.update((item.attempt, (item.id, worker)) for message in messages for item in message)
         if not state.is_alive:
             self._membership.leave(worker)
         elif not state.is_same_database:
@@ -106,6 +106,10 @@ class PostgresQueue(WaitingNotifications):
         waits = first_attempt_totals(claim.first_waits) if messages else {}
         _add_totals(connection, {(self._database.scope, total): count for total, count in waits.items()})
         return messages
+
+    def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:
+        _, worker = self._in_flight.get(claimed[0].attempt, ("", 0))
+        return self._membership.is_alive(worker)
 
     def next_due(self, transport: str, now: float, *, resend: bool = True) -> float | None:
         values = {"transport": transport, "now": now, "resend": resend}
@@ -197,7 +201,7 @@ class PostgresQueue(WaitingNotifications):
 
     def abandon(self, ids: Iterable[str]) -> None:
         ended = set(ids)
-        for attempt in [attempt for attempt, name in list(self._in_flight.items()) if name in ended]:
+        for attempt in [attempt for attempt, (name, _) in list(self._in_flight.items()) if name in ended]:
             self._in_flight.pop(attempt, None)
 
     def recover(self, now: float) -> int:
