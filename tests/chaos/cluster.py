@@ -25,9 +25,11 @@ from tests.chaos.harness import Process, Writer
 from tests.chaos.material import owed_by, round_of
 from tests.chaos.sinks import SmtpSink
 from tests.chaos.verdict import Verdict, judge
+from tests.fakes.network import Network, new_network
 from tests.fakes.tcp_proxy import TcpProxy, serve_proxy
 from tests.support import OWNER, Box
 
+NETWORK_DOWN = "network down"  # only where network namespaces are possible
 # How often each fault occurs, of 100. Of the points at which a worker kills or stops itself, those around an attempt
 # are the ones that matter to the others.
 FAULTS = {
@@ -36,8 +38,9 @@ FAULTS = {
     "SIGSTOP beyond the lease": 10,
     "SIGSTOP at a point beyond the lease": 14,
     "connections reset": 14,
-    "black hole": 10,
-    "delay": 10,
+    "black hole": 8,
+    "delay": 7,
+    NETWORK_DOWN: 5,
     "database restart": 6,
     "database crash": 5,
     "promotion": 3,
@@ -68,23 +71,26 @@ class ClusterOutcome:
     campaign: ClusterCampaign
     verdict: Verdict
     faults: Counter[str] = field(default_factory=Counter)
+    has_networks: bool = False  # whether each worker had a network of its own
     seconds: float = 0.0
     kept_folder: str = ""
 
 
 @dataclass(slots=True)
 class _Worker:
-    """One worker with its own home and its own way to the database."""
+    """One worker with its own home, and its own way to the database and the mail server."""
 
     box: Box
-    sink: SmtpSink
-    proxy: TcpProxy
+    network: Network | None
+    proxy: TcpProxy  # to the database
+    mail_port: int
     options: tuple[str, ...]
     process: Process | None = None
     armed: tuple[str, ...] = ()
 
     def configure(self) -> None:
-        mail = {"type": "smtp", "smtp_url": self.sink.url, "rate": 1000, "burst": 1000, "timeout_secs": 2}
+        mail_server = f"smtp://127.0.0.1:{self.mail_port}"
+        mail = {"type": "smtp", "smtp_url": mail_server, "rate": 1000, "burst": 1000, "timeout_secs": 2}
         self.box.configure(
             {
                 "database": f"postgresql+psycopg://postgres@127.0.0.1:{self.proxy.port}/postgres",
@@ -98,7 +104,8 @@ class _Worker:
     def command(self, *, report_fd: int, kill_at: str) -> list[str]:
         at = ("--at", kill_at) if kill_at else ()
         program = [sys.executable, "-m", "tests.chaos.cluster_worker", "--home", str(self.box.home.root)]
-        return [*program, "--report-fd", str(report_fd), *self.options, *at, *self.armed]
+        program += ["--report-fd", str(report_fd), *self.options, *at, *self.armed]
+        return program if self.network is None else self.network.command(program)
 
     def start(self, at: str = "", *, stops: bool = False) -> None:
         self.armed = ("--stop",) if stops else ()
@@ -147,7 +154,7 @@ class _ClusterRun:
         self._rng = random.Random(campaign.seed)
         # The control shows that outcomes which come too late are found, so it has the faults that cause them.
         causes = {kind: weight for kind, weight in FAULTS.items() if kind.startswith("SIGSTOP")}
-        self._kinds = FAULTS if campaign.is_fenced else causes
+        self._kinds = dict(FAULTS if campaign.is_fenced else causes)
         self._problems: list[str] = []
         self._steps = 0
         version = min(postgres.installations(), key=int)
@@ -161,12 +168,19 @@ class _ClusterRun:
             self._worker("wrong-clock", ("--clock", str(_WRONG_CLOCK), *control)),
             self._worker("deliverer", ("--deliver-only", *control)),
         ]
+        self._has_networks = all(worker.network is not None for worker in self._workers)
+        if not self._has_networks:
+            self._kinds.pop(NETWORK_DOWN, None)
         self._writer = Writer(folder / "SyftBox", campaign.seed)
         stack.callback(self._writer.close)
 
     def _worker(self, name: str, options: tuple[str, ...]) -> _Worker:
-        proxy = self._stack.enter_context(serve_proxy(self._server.port))
-        worker = _Worker(Box(self._folder / name), self._sink, proxy, options)
+        network = self._stack.enter_context(new_network())
+        database, mail = (
+            self._stack.enter_context(serve_proxy(port, None if network is None else network.listen()))
+            for port in (self._server.port, self._sink.port)
+        )
+        worker = _Worker(Box(self._folder / name), network, database, mail.port, options)
         worker.configure()
         return worker
 
@@ -185,7 +199,7 @@ class _ClusterRun:
                 if self._inject(kind):
                     faults[kind] += 1
                 self._restart_dead()
-            return ClusterOutcome(self._campaign, self._verdict(), faults)
+            return ClusterOutcome(self._campaign, self._verdict(), faults, self._has_networks)
         finally:
             for worker in self._workers:
                 if worker.process is not None:
@@ -216,6 +230,11 @@ class _ClusterRun:
             worker.proxy.delay = self._rng.uniform(0.05, 0.4)
             time.sleep(1.0)  # how long the network is slow
             worker.proxy.delay = 0.0
+        elif kind == NETWORK_DOWN:
+            assert worker.network is not None
+            worker.network.set_up(False)
+            time.sleep(self._rng.uniform(0.5, 2 * _LEASE_SECONDS))  # how long the network is down
+            worker.network.set_up(True)
         elif kind == "promotion":
             self._promote()
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 from rich.console import Console
 
-from tests.chaos.cluster import FAULTS, ClusterCampaign, ClusterOutcome, run_cluster_campaign
+from tests.chaos.cluster import FAULTS, NETWORK_DOWN, ClusterCampaign, ClusterOutcome, run_cluster_campaign
 from tests.support import PROJECT_ROOT
 
 FAULTS_IN_ALL = 1000
@@ -85,7 +85,8 @@ def failures(shared: Sequence[ClusterOutcome], control: ClusterOutcome) -> Itera
     """Violations, and reasons why a run proves nothing; empty if it succeeded."""
     if not control.verdict.uncounted:
         yield "the control without fencing passed: the harness detects nothing"
-    for kind in FAULTS.keys() - _faults_of(shared).keys():
+    impossible = set() if _has_networks(shared) else {NETWORK_DOWN}
+    for kind in FAULTS.keys() - _faults_of(shared).keys() - impossible:
         yield f"no fault of the kind: {kind}"
     for outcome in shared:
         verdict = outcome.verdict
@@ -94,6 +95,10 @@ def failures(shared: Sequence[ClusterOutcome], control: ClusterOutcome) -> Itera
         yield from (f"seed {outcome.campaign.seed}: {each}" for each in (*found, *verdict.problems))
         if outcome.kept_folder:
             yield f"folder of the campaign: {outcome.kept_folder}"
+
+
+def _has_networks(outcomes: Sequence[ClusterOutcome]) -> bool:
+    return all(outcome.has_networks for outcome in outcomes)
 
 
 def _faults_of(outcomes: Sequence[ClusterOutcome]) -> Counter[str]:
@@ -122,6 +127,7 @@ def render(
         columns=list(rows[0][1]),
         faults=sorted(_faults_of(shared).items()),
         campaigns=len(shared),
+        has_networks=_has_networks(shared),
         failures=found,
         seed=seed,
         minutes=f"{minutes:.0f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ class TcpProxy:
     """Forwards connections to a port of this machine; its switches may be changed from any thread.
 
     Attributes:
-        port: where it listens.
+        target: the port that it forwards to.
+        port: the port of `listener`, or one of this machine.
         is_black_hole: nothing is forwarded any more, and no connection is closed.
         delay: seconds before each part is forwarded.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, listener: socket.socket | None = None) -> None:
         self.target = target
-        self.port = 0
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
         self.is_black_hole = False
         self.delay = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -45,8 +48,7 @@ class TcpProxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._listener))
         self._is_ready.set()
         self._loop.run_forever()
         self._reset()
@@ -79,9 +81,9 @@ class TcpProxy:
 
 
 @contextmanager
-def serve_proxy(target: int) -> Iterator[TcpProxy]:
+def serve_proxy(target: int, listener: socket.socket | None = None) -> Iterator[TcpProxy]:
     """A proxy to `target`, until the end of the block."""
-    proxy = TcpProxy(target)
+    proxy = TcpProxy(target, listener)
     try:
         yield proxy
     finally:
