@@ -20,6 +20,7 @@ from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.errors import NoTablesError, StateError
 from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.postgres import database as database_module
+from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.inspection import inspect
 from syftnotify.store.outbox.postgres.membership import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
@@ -254,6 +255,17 @@ def test_read_only_server_is_named(open_worker: OpenWorker, server: postgres.Ser
         enqueue(outbox, submitted())
     assert "read-only" in str(caught.value)
     assert "target_session_attrs" in caught.value.hint
+
+
+def test_error_names_each_of_several_servers_once() -> None:
+    ports = [postgres.free_port(), postgres.free_port()]
+    hosts = "&".join(f"host=127.0.0.1:{port}" for port in ports)
+    database = PostgresDatabase(f"postgresql+psycopg://app@/app?{hosts}", OWNER)
+
+    with pytest.raises(StateError) as caught, database.reading():
+        pass
+    failed = "; ".join(f'connection to server at "127.0.0.1", port {port} failed: Connection refused' for port in ports)
+    assert str(caught.value) == f"postgresql://app@/app?{hosts} cannot be used: {failed}"
 
 
 def test_lock_that_is_held_too_long_is_an_error(

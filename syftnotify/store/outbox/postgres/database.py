@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,10 @@ _TEXT_HINTS = {
     "invalid connection option": "correct the parameters after `?` in `database`",
     "server does not support SSL": "remove `sslmode` from `database`, or set up TLS on the server",
 }
+# What psycopg and libpq repeat for each of several servers.
+_ALL_FAILURES = "All failures were: "
+_ONE_OF_SEVERAL = re.compile(r" ?- host: '[^']*', port: '[^']*', hostaddr: '[^']*': ")
+_REPEATED = re.compile(r"connection failed: | Is the server running on that host and accepting TCP/IP connections\?")
 _NO_CAUSE = "check that the server runs and can be reached; everything is kept"
 
 
@@ -93,7 +98,7 @@ class PostgresDatabase:
         """The address of the database for people: without password and options, with all hosts."""
         hosts = self._url.query.get("host", ())
         query = {"host": hosts} if hosts and not self._url.host else {}
-        return str(self._url.set(drivername="postgresql", password=None, query=query))
+        return str(self._url.set(drivername="postgresql", password=None, query=query)).replace("%3A", ":")
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of its own, which commits each statement. The caller closes it."""
@@ -139,7 +144,7 @@ class PostgresDatabase:
             cause = getattr(error, "orig", None) or error
             state = _sqlstate(error)
             found = (hint for prefix, hint in _HINTS.items() if state.startswith(prefix))
-            text = " ".join(str(cause).split()) or type(cause).__name__
+            text = _shorten(str(cause)) or type(cause).__name__
             hint = next(found, None) or next((hint for part, hint in _TEXT_HINTS.items() if part in text), _NO_CAUSE)
             raise StateError(f"{self.name} cannot be used: {text}", hint=hint) from error
 
@@ -215,6 +220,13 @@ class _TextLoader(psycopg.adapt.Loader):
         """The stored text."""
         text = str(data, "utf-8")
         return text.replace(_NUL, "\0") if _NUL in text else text
+
+
+def _shorten(text: str) -> str:
+    """An error of the driver on one line; of several servers, the error of each."""
+    line = " ".join(text.split())
+    line = line.partition(_ALL_FAILURES)[2] or line
+    return _REPEATED.sub("", _ONE_OF_SEVERAL.sub("; ", line)).removeprefix("; ")
 
 
 def _sqlstate(error: BaseException) -> str:
