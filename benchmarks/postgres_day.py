@@ -129,15 +129,15 @@ class Workers:
 
 
 @contextmanager
-def worker_home(url: str, transport: dict[str, Any]) -> Iterator[Box]:
-    """The home of all delivery processes."""
+def worker_home(url: str, transport: dict[str, Any], to: str) -> Iterator[Box]:
+    """The home of all delivery processes; its events are routed to `to`."""
     with tempfile.TemporaryDirectory() as folder:
         box = Box(Path(folder))
         box.configure(
             {
                 "database": url,
                 "transports": {"out": transport},
-                "routes": [{"to": ["out"]}],
+                "routes": [{"to": [to]}],
                 "notify": {"max_concurrent_deliveries": CONCURRENT},
             }
         )
@@ -272,7 +272,7 @@ def cpu_of_children() -> float:
 def day_figures(events: int, seconds: float) -> Iterator[Figure]:
     before = cpu_of_children()
     webhook = {"type": "webhook", "url": "http://127.0.0.1:9/"}
-    with postgres.serve(newest_version(), SERVER_OPTIONS) as server, worker_home(server.url(), webhook) as box:
+    with postgres.serve(newest_version(), SERVER_OPTIONS) as server, worker_home(server.url(), webhook, "out") as box:
         with started_workers(box) as workers:
             _wait_for_workers(server)
             publish_contexts(server, box.home)
@@ -301,7 +301,7 @@ def day_figures(events: int, seconds: float) -> Iterator[Figure]:
 def mail_figures(count: int) -> Iterator[Figure]:
     before = cpu_of_children()
     smtp = {"type": "smtp", "host": "127.0.0.1"}
-    with postgres.serve(newest_version(), SERVER_OPTIONS) as server, worker_home(server.url(), smtp) as box:
+    with postgres.serve(newest_version(), SERVER_OPTIONS) as server, worker_home(server.url(), smtp, "owner") as box:
         homes = HomesOutbox(server.url(), box.folder)
         with closing(homes.outbox):
             publish_contexts(server, box.home)
