@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import CodeType
 from typing import Any
 
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -17,3 +20,25 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
         """Raise SecurityError."""
         raise SecurityError(f"access to attribute {attribute!r} of {type(obj).__name__!r} is not allowed")
+
+
+class CompiledTemplates(BytecodeCache):
+    """The templates that this process has compiled, for all sandboxes with the same options.
+
+    A worker has several: those of the homes that share a database, and that of the built-in templates.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[
+            str, tuple[str, CodeType | None]
+        ] = {}  # by template: the checksum of its source, and the code
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Set the code of `bucket`, if its template was compiled."""
+        checksum, code = self._found.get(bucket.key, ("", None))
+        if checksum == bucket.checksum:
+            bucket.code = code
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of `bucket`."""
+        self._found[bucket.key] = bucket.checksum, bucket.code

@@ -14,11 +14,12 @@ import jinja2.nodes
 
 from syftnotify.core.text import escape
 from syftnotify.rendering.filters import FILTERS
-from syftnotify.rendering.sandbox import TemplateSandbox
+from syftnotify.rendering.sandbox import CompiledTemplates, TemplateSandbox
 from syftnotify.rendering.text_blocks import Phrases, TextBlocks
 from syftnotify.system.paths import expand_path
 
 _TEXT_LAYOUT = "_layout.txt"
+_COMPILED = CompiledTemplates()
 # Exceptions that the rendering of a wrong template raises.
 TEMPLATE_ERRORS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
@@ -45,6 +46,7 @@ class TemplateRenderer:
             autoescape=jinja2.select_autoescape(("html", "htm", "xml"), default=False),
             keep_trailing_newline=True,
             undefined=jinja2.StrictUndefined if strict else jinja2.Undefined,
+            bytecode_cache=_COMPILED,
         )
         self._environment.filters |= FILTERS
         self._is_built_in = templates_dir is None
