@@ -83,6 +83,7 @@ def _normal(text: str) -> str:
     return re.sub(r"pid \d+|\d+\.\d s|after \d+ s", "VALUE", text)
 
 
+@pytest.mark.thorough
 def test_demo_leaves_nothing_running_and_no_other_file(demo: Finished) -> None:
     """S16: what the user has set up is not changed."""
     assert [path.name for path in demo.folder.iterdir()] == ["tmp"]

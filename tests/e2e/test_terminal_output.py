@@ -81,6 +81,7 @@ def busy_box(box: Box) -> Box:
     return box
 
 
+@pytest.mark.thorough
 def test_output_in_a_terminal_is_not_wider_than_80_columns(busy_box: Box, open_terminal: OpenTerminal) -> None:
     """A single word may be: a path or an entity stays whole, so that it can be copied."""
     for command in COMMANDS:
@@ -110,6 +111,7 @@ def test_history_has_a_header_and_one_line_per_notification(busy_box: Box, open_
     assert any(LONG in line for line in piped)
 
 
+@pytest.mark.thorough
 def test_colours_are_only_in_a_terminal_without_no_color(busy_box: Box, open_terminal: OpenTerminal) -> None:
     """https://no-color.org; neither colours nor boxes are in a pipe."""
     coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]m")

@@ -34,6 +34,7 @@ def versioned(box: Box) -> VersionedReviewTree:
     return tree
 
 
+@pytest.mark.thorough
 def test_events_above_the_limit_are_detected_in_the_next_minute(box: Box, versioned: VersionedReviewTree) -> None:
     """A13: the jobs of other submitters are detected at once, and no event is lost."""
     for number in range(EVENTS_PER_MINUTE + 30):

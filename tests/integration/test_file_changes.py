@@ -268,6 +268,7 @@ def test_change_of_an_entry_point_in_a_result_folder_is_mailed(box: Box, tree: T
     assert settled(box, scan) == CHANGED
 
 
+@pytest.mark.thorough
 def test_change_beside_thousands_of_files_is_mailed(box: Box, tree: Tree, scan: Scan) -> None:
     """C5: also beside files that are not listed."""
     for number in range(2100):
@@ -278,6 +279,7 @@ def test_change_beside_thousands_of_files_is_mailed(box: Box, tree: Tree, scan: 
     assert settled(box, scan) == CHANGED
 
 
+@pytest.mark.thorough
 def test_change_of_a_job_older_than_forty_others_is_mailed(box: Box, tree: Tree, scan: Scan) -> None:
     """C5: also after many other submissions of that scientist."""
     submit(box, tree, scan)
@@ -299,6 +301,7 @@ def test_deleted_job_is_no_changed_one(box: Box, tree: Tree, scan: Scan) -> None
     assert settled(box, scan) == NOTHING
 
 
+@pytest.mark.thorough
 def test_changes_of_many_waiting_jobs_are_all_mailed(box: Box, tree: Tree, scan: Scan) -> None:
     """A scan compares fifty of them, and the next one the others."""
     run_baseline(box, tree, scan=scan)

@@ -32,6 +32,7 @@ def test_webhook_and_slack_retry_three_times(box: Box, hook: WebServer, kind: st
 HOUR = 3600.0
 
 
+@pytest.mark.thorough
 def test_mail_is_retried_for_72_hours(box: Box) -> None:
     """G10, N07: mail has no limit of retries unless one is set."""
     with serve_mail() as server:

@@ -76,6 +76,7 @@ def test_next_digest_is_due_one_interval_after_the_last(
     assert outbox.history.counts() == tally(sent=202, notifications=221)
 
 
+@pytest.mark.thorough
 def test_messages_are_single_again_after_the_window(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06"""
     box = DigestRecorder()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syftnotify.core.kinds import EventKind
 from tests.unit.rendering.emails import parsed, rendered
+
+pytestmark = pytest.mark.thorough
 
 
 @given(st.text(max_size=120), st.text(max_size=80))

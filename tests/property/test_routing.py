@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, time
 
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -33,6 +34,8 @@ from tests.property.routing_strategies import (
     without_requests,
 )
 from tests.support import BO
+
+pytestmark = pytest.mark.thorough
 
 
 @many_examples

@@ -21,7 +21,7 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event, NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification
-from syftnotify.store.outbox.postgres.membership import Lease
+from syftnotify.store.outbox.postgres.lease import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.system.paths import Home
 from tests import postgres

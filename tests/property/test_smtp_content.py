@@ -17,6 +17,8 @@ from tests.fakes.mailserver import (
 from tests.integration.transports.smtp_clients import SmtpClients
 from tests.mail_message import HELLO
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MailServer]:

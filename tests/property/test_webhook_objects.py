@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.transports.webhook_items import ALL_VARIABLES, VARIABLES, rendered, rendered_template
+
+pytestmark = pytest.mark.thorough
 
 
 def joined(text: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import FUZZ_FACTOR
 from tests.yaml_reference import assert_read_as_by_pyyaml
+
+pytestmark = pytest.mark.thorough
 
 TEXTS = st.one_of(
     st.text(max_size=12),

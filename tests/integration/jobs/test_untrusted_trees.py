@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.scanning import on, owner_entities, run_baseline, scan_after
@@ -189,6 +190,7 @@ WRONG_STATES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.thorough
 @on("D")
 def test_states_with_wrong_types_stop_no_other_job(box: Box, tree: ReviewTree) -> None:
     """X11"""

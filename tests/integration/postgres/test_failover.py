@@ -84,6 +84,7 @@ def _claims_nothing(outbox: PostgresOutbox) -> bool:
         return False
 
 
+@pytest.mark.thorough
 def test_events_that_were_lost_are_detected_again(pair: Pair, box: Box, tree_with_peer: Tree) -> None:
     """Nothing is lost, and what is sent twice is counted."""
     box.configure({"database": pair.url})

@@ -71,6 +71,7 @@ def test_standby_takes_over_a_tree_and_notifies_once(tmp_path: Path, shared_tree
     assert len(mails_in(tmp_path / "mail")) == 4
 
 
+@pytest.mark.thorough
 def test_scanning_and_delivering_in_different_processes(tmp_path: Path, shared_tree: Tree, database_url: str) -> None:
     """Two processes that deliver run with one home."""
     scanner, deliverer = boxes(tmp_path, database_url, 2)

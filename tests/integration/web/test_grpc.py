@@ -131,6 +131,7 @@ def test_too_many_requests_are_refused(box: Box, stubs: Any) -> None:
         assert refusal(create, secret)[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.thorough
 def test_100_concurrent_calls_with_one_key_create_one_notification(served: Served, create: Create) -> None:
     """Calls while the first one is in progress are aborted; a client repeats them."""
     secret = served.token("service")

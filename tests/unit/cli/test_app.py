@@ -82,6 +82,7 @@ def completed(box: Box, *words: str, shell: str = "bash") -> list[str]:
     return re.findall(r'"(.*)"', answer) if shell == "zsh" else answer.split()
 
 
+@pytest.mark.thorough
 def test_names_are_completed(box: Box) -> None:
     """Of jobs, transports, event kinds and templates; nothing where there is no home."""
     box.configure({"transports": {"box": {"type": "maildir"}, "spare": {"type": "maildir"}}})
