@@ -34,6 +34,7 @@ from syftnotify.system.failpoints import reached
 log = logging.getLogger(__name__)
 
 
+_NOT_HELD = "this worker did not renew its lease in time, so another one may send the message"
 _RETURNED_WAIT = 5.0  # seconds; a worker renews its lease that often
 
 
@@ -74,11 +75,13 @@ class AttemptRunner:
             reached("attempt.claimed")
             message = self._render(queue, claimed)
             if not self._notifications.is_held(claimed):
-                self._return(queue, claimed, claimed_at)
+                self._return(queue, claimed, claimed_at, _NOT_HELD)
                 return
             is_rendered = True
             receipt = queue.transport.send(message)
             reached("attempt.sent")
+        except StateError as error:  # nothing was sent, and nothing is wrong with the message
+            self._return(queue, claimed, claimed_at, str(error))
         except DeliveryError as error:
             self._record_failure(queue, claimed, error, is_response=is_rendered and not error.is_local)
             if queue.options.allows_digest and error.failure is not Failure.UNKNOWN:
@@ -93,9 +96,11 @@ class AttemptRunner:
         else:
             self._record_success(queue, claimed, receipt)
 
-    def _return(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float) -> None:
-        """End the attempt of `claimed` before anything was sent, because others may take this worker for dead."""
-        now, reason = self._clock(), "this worker did not renew its lease in time, so another one may send the message"
+    def _return(
+        self, queue: TransportQueue, claimed: Sequence[ClaimedNotification], claimed_at: float, reason: str
+    ) -> None:
+        """End the attempt of `claimed` before anything was sent; it does not count as a failure of the message."""
+        now = self._clock()
         outcome = AttemptOutcome(NotificationState.PENDING, now + _RETURNED_WAIT, counts=False, is_temporary=False)
         write = partial(self._notifications.mark_failed, claimed, now, Failure.TEMPORARY, reason, outcome)
         self._outcomes.record(claimed, write)
@@ -104,7 +109,7 @@ class AttemptRunner:
         _log(logging.WARNING, "NOT SENT", queue, claimed, f": {reason}")
 
     def _render(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification]) -> Message:
-        """The message with `claimed`. Raises: DeliveryError."""
+        """The message with `claimed`. Raises: DeliveryError, or StateError if the outbox cannot be read."""
         first = claimed[0]
         thread = ""
         if queue.options.uses_threads and not first.bundle:
@@ -113,11 +118,9 @@ class AttemptRunner:
         is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX))
         digest = "" if is_single else first.message_id
         items = [_item(notification) for notification in claimed]
+        renderer = queue.renderer_for(first.scope)
         try:
-            renderer = queue.renderer_for(first.scope)
             return renderer.message(items, first.recipient, thread=thread, digest=digest)
-        except StateError as error:
-            raise DeliveryError(Failure.TEMPORARY, str(error)) from error
         except jinja2.TemplateError as error:
             raise DeliveryError(Failure.TEMPORARY, f"the template cannot be used: {escape(str(error))}") from error
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.core.errors import DeliveryError, Failure
+from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event, Message, Notification, Receipt
 from syftnotify.core.outbox import OutboxCounts
+from syftnotify.core.ports import Renderer
+from syftnotify.delivery.transport_queue import QueueOptions, TransportQueue
 from syftnotify.store.outbox.store import SqliteOutbox
-from tests.fakes.recording_transport import RecordingTransport, enqueue_jobs, transport_queue
+from tests.fakes.recording_transport import RENDERER, RecordingTransport, enqueue_jobs, transport_queue
 from tests.support import Clock, MakeDispatcher, claim_and_crash, tally, wait_until
 
 
@@ -66,6 +68,28 @@ def test_temporary_failure_is_retried_after_the_backoff(
     dispatcher.drain()
 
     assert len(transport.accepted) == 1
+
+
+def test_error_of_the_outbox_before_the_message_is_sent_is_no_failure_of_it(
+    make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
+) -> None:
+    """X12: for example while a standby of the database is promoted; also with `max_retries: 0`."""
+    transport, errors = RecordingTransport(), [StateError("the database cannot be used")]
+
+    def renderer_of(_scope: str) -> Renderer:
+        if errors:
+            raise errors.pop()
+        return RENDERER
+
+    enqueue_jobs(outbox, 1)
+    queue = TransportQueue("box", transport, RENDERER, QueueOptions(max_retries=0), renderers=renderer_of)
+    dispatcher = make(queue)
+    dispatcher.drain()
+    assert (transport.attempted, outbox.history.counts()) == ([], tally(waiting=1))
+    clock.advance(5)
+    dispatcher.drain()
+
+    assert (len(transport.accepted), outbox.history.counts()) == (1, tally(sent=1))
 
 
 def test_permanent_failure_is_a_dead_letter_after_one_attempt(make: MakeDispatcher, outbox: SqliteOutbox) -> None:

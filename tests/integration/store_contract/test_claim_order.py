@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import Event
 from syftnotify.core.outbox import OutboxStore
-from tests.outbox_helpers import RECIPIENT, claim_next, enqueue, send_all, submitted
+from tests.outbox_helpers import RECIPIENT, claim_next, enqueue, fail, send_all, submitted
 
 
 def failed(name: str) -> Event:
@@ -62,3 +64,18 @@ def test_claim_skips_an_urgent_message_of_a_busy_conversation(outbox: OutboxStor
     assert claim_next(outbox) == []
     outbox.queue.mark_sent([first], 100.0)
     assert claim_next(outbox)[0].event.kind is EventKind.JOB_FAILED
+
+
+@pytest.mark.parametrize("later", [EventKind.JOB_APPROVED, EventKind.JOB_FAILED])
+def test_recipients_whose_messages_are_blocked_delay_nobody(outbox: OutboxStore, later: EventKind) -> None:
+    """A13: what is due for them waits for an earlier message of the conversation, which is retried later."""
+    for recipient in ("c@lab.example", "b@lab.example", "a@lab.example"):  # the turn is that of one of them
+        enqueue(outbox, submitted(), to=recipient)
+        fail(outbox, claim_next(outbox), retry_at=900.0)
+        enqueue(outbox, Event(later, "job/a", "T1"), to=recipient)
+    others = [f"z{number}@lab.example" for number in range(3)]
+    for recipient in others:
+        enqueue(outbox, Event(later, "job/b", "T1"), to=recipient)
+
+    found = [claim_next(outbox, 200.0) for _ in range(4)]
+    assert [[item.recipient for item in message] for message in found] == [[other] for other in others] + [[]]

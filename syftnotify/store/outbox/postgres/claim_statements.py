@@ -78,15 +78,24 @@ _WAITS_FOR_RECIPIENT = f"""
     AND n.recipient = %(recipient)s AND n.scope = %(scope)s
 """
 
-# What a claim must know first: whether this worker still counts as alive, whether the database was restored, and
-# whether the transport is paused.
+
+def _any_due(state: str) -> str:
+    return f"""
+        EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n
+            WHERE n.transport = %(transport)s AND n.state = '{state}' AND n.not_before <= %(now)s)
+    """
+
+
+# What a claim must know first: whether this worker still counts as alive, whether the database was restored, whether
+# the transport is paused, and whether anything is due. The last one costs little while many notifications are deferred.
 CLAIM_STATE = f"""
 SELECT
     EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers
         WHERE id = %(worker)s AND started_at = %(started)s AND ended_at IS NULL) AS is_alive,
     {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
     (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')
-        AS paused_until
+        AS paused_until,
+    {_any_due(PENDING)} OR (%(resend)s AND {_any_due(UNKNOWN)}) AS has_due
 """
 # After a pause one worker sends one message. If that worker dies, another one does it later.
 PROBE_SECONDS = 120.0
@@ -95,8 +104,30 @@ UPDATE {TABLES_SCHEMA}.transports SET paused_until = %(now)s + {PROBE_SECONDS}
 WHERE name = %(transport)s AND paused_until <= %(now)s AND pause_failure <> '' RETURNING name
 """
 
-# The recipients with due notifications in ranges of a priority, in order; without `up_to` a range has no end. The index
-# yields one after the other, so the cost does not depend on how many notifications each of them has.
+
+def _free_rows(priority: str, recipient: str) -> str:
+    """The due notifications `n` of a priority to a recipient that nothing blocks."""
+    return f"""
+        FROM {_NOTIFICATIONS} n
+        WHERE {_is_due("n")} AND n.priority = {priority} AND n.recipient = {recipient} AND {_IS_FREE}
+    """
+
+
+def _urgent_rows(priority: str, recipient: str) -> str:
+    """The same of high severity: instead of one that is blocked the earlier one `n` that blocks it."""
+    return f"""
+        FROM {_NOTIFICATIONS} u
+        CROSS JOIN LATERAL (
+            SELECT e.seq FROM {_NOTIFICATIONS} e WHERE (e.seq = u.seq) OR ({_blocks("e", "u")} AND e.seq < u.seq)
+            ORDER BY e.seq LIMIT 1) first
+        JOIN {_NOTIFICATIONS} n ON n.seq = first.seq
+        WHERE {_is_due("u")} AND u.priority = {priority} AND u.recipient = {recipient} AND {_is_due("n")} AND {_IS_FREE}
+    """
+
+
+# The recipients of whom something can be sent now, in ranges of a priority, in order; without `up_to` a range has no
+# end. The index yields one recipient with due notifications after the other, so the cost does not depend on how many
+# notifications each of them has.
 DUE_RECIPIENTS = f"""
 SELECT range.priority, found.recipient
 FROM unnest(%(priorities)s::int[], %(after)s::text[], %(up_to)s::text[]) WITH ORDINALITY
@@ -111,7 +142,11 @@ CROSS JOIN LATERAL (
             WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > due.recipient
             ORDER BY n.recipient LIMIT 1)
         FROM due WHERE due.recipient <= coalesce(range.up_to, due.recipient))
-    SELECT recipient FROM due WHERE recipient <= coalesce(range.up_to, recipient) LIMIT %(most)s) found
+    SELECT recipient FROM due
+    WHERE recipient <= coalesce(range.up_to, recipient) AND CASE range.priority
+        WHEN {Priority.HIGH.value} THEN EXISTS (SELECT 1 {_urgent_rows("range.priority", "due.recipient")})
+        ELSE EXISTS (SELECT 1 {_free_rows("range.priority", "due.recipient")}) END
+    LIMIT %(most)s) found
 ORDER BY range.place, found.recipient
 """
 
@@ -125,9 +160,7 @@ _IN_TURNS = "ORDER BY row_number() OVER (PARTITION BY r.place ORDER BY n.seq), r
 DUE_ROWS = f"""
 SELECT {_COLUMNS} FROM {_OF_EACH_RECIPIENT}
 CROSS JOIN LATERAL (
-    SELECT * FROM {_NOTIFICATIONS} n
-    WHERE {_is_due("n")} AND n.priority = %(priority)s AND n.recipient = r.recipient AND {_IS_FREE}
-    ORDER BY n.seq LIMIT %(most)s FOR UPDATE SKIP LOCKED) n
+    SELECT n.* {_free_rows("%(priority)s", "r.recipient")} ORDER BY n.seq LIMIT %(most)s FOR UPDATE SKIP LOCKED) n
 {_WITH_EVENT} {_IN_TURNS}
 """
 
@@ -135,12 +168,7 @@ CROSS JOIN LATERAL (
 URGENT_ROWS = f"""
 SELECT {_COLUMNS} FROM {_OF_EACH_RECIPIENT}
 CROSS JOIN LATERAL (
-    SELECT n.* FROM {_NOTIFICATIONS} u
-    CROSS JOIN LATERAL (
-        SELECT e.seq FROM {_NOTIFICATIONS} e WHERE (e.seq = u.seq) OR ({_blocks("e", "u")} AND e.seq < u.seq)
-        ORDER BY e.seq LIMIT 1) first
-    JOIN {_NOTIFICATIONS} n ON n.seq = first.seq
-    WHERE {_is_due("u")} AND u.priority = %(priority)s AND u.recipient = r.recipient AND {_is_due("n")} AND {_IS_FREE}
+    SELECT n.* {_urgent_rows("%(priority)s", "r.recipient")}
     ORDER BY u.seq LIMIT %(most)s FOR UPDATE OF n SKIP LOCKED) n
 {_WITH_EVENT} {_IN_TURNS}
 """

@@ -71,7 +71,8 @@ class Claim:
         self._closed: list[dict[str, str]] = []  # digests: scope, recipient and bundle
         self._taken: set[int] = set()  # `seq` of rows that this claim has used or moved into a digest
         self.messages: list[ClaimedMessage] = []
-        self.first_waits: list[float] = []  # seconds from due to claimed, of the messages that had no attempt before
+        # By scope: seconds from due to claimed, of the messages that had no attempt before.
+        self.first_waits: dict[str, list[float]] = {}
 
     def run(self, limit: int) -> None:
         """Choose at most `limit` messages, into `messages`."""
@@ -210,7 +211,8 @@ class Claim:
         self._taken.update(row.seq for row in rows)
         first = rows[0]
         if first.first_failed_at is None and first.state == PENDING:
-            self.first_waits.append(max(0.0, self.now - max(first.created_at, first.not_before)))
+            wait = max(0.0, self.now - max(first.created_at, first.not_before))
+            self.first_waits.setdefault(first.scope, []).append(wait)
         message = ClaimedMessage(rows, bundle)
         if self._throttle is not None:
             self._throttle.record(first.recipient, bundle, message.source)

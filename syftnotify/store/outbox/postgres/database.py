@@ -70,7 +70,7 @@ class PostgresDatabase:
         `discards_changes` rolls every transaction back.
         """
         self.scope = scope
-        self._discards_changes = discards_changes
+        self.discards_changes = discards_changes
         self._url = sa.make_url(url)
         defaults: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
@@ -123,7 +123,7 @@ class PostgresDatabase:
             try:
                 with connection.begin() as transaction:
                     yield connection
-                    if self._discards_changes:
+                    if self.discards_changes:
                         transaction.rollback()
             except (sa.exc.DBAPIError, psycopg.Error) as error:
                 if _sqlstate(error) in _FATAL_STATES:

@@ -81,9 +81,10 @@ class PostgresQueue(WaitingNotifications):
         messages: list[list[ClaimedNotification]] = []
         with self._claims_lock:
             with self._database.writing() as connection:
-                values = {"worker": worker, "started": self._membership.started_at, "transport": transport}
+                identity = {"worker": worker, "started": self._membership.started_at}
+                values = {**identity, "transport": transport, "now": now, "resend": resend}
                 state = connection.exec_driver_sql(statements.CLAIM_STATE, values).one()
-                if state.is_alive and state.is_same_database:
+                if state.is_alive and state.is_same_database and state.has_due:
                     claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
                     messages = self._claim(connection, claim, worker, worker_id, state.paused_until, limit)
             self._in_flight.update((item.attempt, (item.id, worker)) for message in messages for item in message)
@@ -103,8 +104,8 @@ class PostgresQueue(WaitingNotifications):
         if claim.messages and paused_until is not None and not _begins_probe(connection, claim.transport, claim.now):
             return []
         messages = claim.store(worker, name)
-        waits = first_attempt_totals(claim.first_waits) if messages else {}
-        _add_totals(connection, {(self._database.scope, total): count for total, count in waits.items()})
+        for scope, waits in claim.first_waits.items() if messages else ():
+            _add_totals(connection, {(scope, total): count for total, count in first_attempt_totals(waits).items()})
         return messages
 
     def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:

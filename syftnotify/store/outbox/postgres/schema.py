@@ -32,6 +32,9 @@ _TEXT = postgresql.TEXT(collation="C")  # compared by code points, as in SQLite 
 _SHARDS = 16
 _GLOBAL_INDEXES = frozenset({"queue", "due"})  # of statements about all scopes
 
+# Indexes of which the rows of one key are read in the order of their numbers. Those of SQLite always end with it.
+_IN_ORDER = frozenset({"ix_events_entity"})
+
 
 class Xid8(sa.types.UserDefinedType[int]):
     """The id of a transaction, which never wraps around."""
@@ -59,7 +62,6 @@ def _column(column: sa.Column[object]) -> sa.Column[object]:
     elif isinstance(kind, sa.Integer):
         kind = sa.BigInteger()
     default: Any = column.server_default.arg if isinstance(column.server_default, sa.DefaultClause) else None
-    # An identity "by default" accepts the numbers of rows that are copied from SQLite.
     identity = [sa.Identity()] if column.name == "seq" else []
     return sa.Column(column.name, kind, *identity, nullable=column.nullable, server_default=default)
 
@@ -70,6 +72,8 @@ def _index(index: sa.Index, table: sa.Table) -> sa.Index:
     ]
     if index.name not in _GLOBAL_INDEXES:
         columns.insert(0, table.c[SCOPE])
+    if index.name in _IN_ORDER:
+        columns.append(table.c.seq)
     where = index.dialect_options["sqlite"]["where"]
     return sa.Index(f"{table.name}_{str(index.name).removeprefix('ix_')}", *columns, postgresql_where=where)
 

@@ -83,7 +83,7 @@ def follow_timeline(database: PostgresDatabase) -> None:
             marked = connection.exec_driver_sql(_MARK_UNCERTAIN, {"reason": _REASON}).scalar_one()
             count += marked
             changed = connection.exec_driver_sql(_FORGET_TRANSACTIONS).rowcount
-            if max(marked, changed) < _MARKED_AT_ONCE:
+            if max(marked, changed) < _MARKED_AT_ONCE or database.discards_changes:
                 record_timeline(connection)
                 break
     log.warning(
