@@ -63,7 +63,7 @@ class InboxFilter:
     entity: str = ""
     workflow: str = ""  # id or name
     since: float | None = None  # seconds since 1970
-    before: int | None = None  # position; only older ones
+    before: int | None = None  # `InboxEntry.seq`; only older ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ class InboxBatch:
     """Some notifications; those whose stored row is damaged are left out."""
 
     entries: list[InboxEntry]
-    position: int | None  # of the last row that was read, also of a damaged one; None: there was none
+    last: int | None  # `seq` of the last row that was read, also of a damaged one; None: there was none
+    position: int | None  # `InboxEntry.position` of that row
     has_more: bool  # whether more rows follow
 
 
@@ -104,6 +105,9 @@ class Inbox(Protocol):
 
     def position(self) -> int | None:
         """The last position; None if nothing is stored."""
+
+    def resumable(self, position: int) -> int:
+        """`position`, or an earlier one if something may still be stored before it."""
 
 
 def entry_id(notification_id: str) -> str:

@@ -61,7 +61,7 @@ def inbox_page(
     if cursor:
         conditions = replace(conditions, before=int(read_cursor(cursor, scope, outbox)))
     found = outbox.inbox.page(user, conditions, limit)
-    following = make_cursor(scope, str(found.position), outbox) if found.has_more else None
+    following = make_cursor(scope, str(found.last), outbox) if found.has_more else None
     return InboxPage(found.entries, following)
 
 

@@ -49,16 +49,10 @@ class Inbox:
         self._database = database
 
     def page(self, recipient: str, conditions: InboxFilter, limit: int) -> InboxBatch:
-        with self._database.reading() as connection:
-            return self._page(connection, self._select, recipient, conditions, limit)
-
-    @staticmethod
-    def _page(
-        connection: sa.Connection, entries: sa.Select[Any], recipient: str, conditions: InboxFilter, limit: int
-    ) -> InboxBatch:
         found: dict[int, Any] = {}
-        for query in _queries(connection, entries, recipient, conditions):
-            found.update({row.seq: row for row in connection.execute(query.limit(limit + 1))})
+        with self._database.reading() as connection:
+            for query in _queries(connection, self._select, recipient, conditions):
+                found.update({row.seq: row for row in connection.execute(query.limit(limit + 1))})
         return batch_of([found[seq] for seq in sorted(found, reverse=True)], limit)
 
     def find(self, recipient: str, entry_id: str) -> InboxEntry | None:
@@ -105,6 +99,9 @@ class Inbox:
         with self._database.reading() as connection:
             found = connection.execute(_LAST).scalar()
         return None if found is None else int(found)
+
+    def resumable(self, position: int) -> int:
+        return position
 
 
 def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> None:
@@ -180,7 +177,9 @@ def _queries(
 def batch_of(rows: Sequence[Any], limit: int) -> InboxBatch:
     """The batch of at most `limit` rows; one more shows that there are more."""
     read = rows[:limit]
-    return InboxBatch(_entries(read), stream_position(read[-1]) if read else None, len(rows) > limit)
+    if not read:
+        return InboxBatch([], None, None, has_more=False)
+    return InboxBatch(_entries(read), int(read[-1].seq), stream_position(read[-1]), len(rows) > limit)
 
 
 def stream_position(row: Any) -> int:

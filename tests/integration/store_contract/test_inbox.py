@@ -10,6 +10,8 @@ from syftnotify.core.inbox import InboxEntry, InboxFilter, entry_id
 from syftnotify.core.kinds import Audience, EventKind
 from syftnotify.core.models import INBOX, Event, Notification
 from syftnotify.core.outbox import OutboxStore
+from syftnotify.services.cursors import prepare_cursors
+from syftnotify.services.inbox import inbox_page
 from tests.integration.store_contract.stores import OpenOutbox
 from tests.outbox_helpers import claim_next, enqueue, submitted
 from tests.support import ANA, BO, tally
@@ -65,11 +67,14 @@ def test_page_has_the_latest_first_and_continues_before_a_position(outbox: Outbo
     """C08: also if the clock was set back."""
     for number in range(5):
         store(outbox, emitted(number), now=100.0 - number)
-    first = outbox.inbox.page(ANA, InboxFilter(), 2).entries
+    prepare_cursors(outbox)
+    first = inbox_page(outbox, ANA, InboxFilter(), limit=2)
     store(outbox, emitted(5))
+    assert first.cursor is not None
+    second = inbox_page(outbox, ANA, InboxFilter(), cursor=first.cursor)
 
-    assert entities(first) == ["run/4", "run/3"]
-    assert page(outbox, before=first[-1].seq) == ["run/2", "run/1", "run/0"]
+    assert entities(first.entries) == ["run/4", "run/3"]
+    assert (entities(second.entries), second.cursor) == (["run/2", "run/1", "run/0"], None)
 
 
 def test_page_is_filtered(outbox: OutboxStore) -> None:

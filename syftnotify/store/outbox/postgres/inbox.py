@@ -2,7 +2,7 @@
 
 Numbers are given before the commit, so a row with a lower number may appear after one with a higher number was read. A
 position is therefore the transaction and the number of a row: no transaction below the oldest one that still runs can
-add rows, so what is read up to there is complete. Positions of an SQLite database that was copied stay valid.
+add rows, so what is read up to there is complete.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syftnotify.core.inbox import InboxBatch, InboxFilter
+from syftnotify.core.inbox import InboxBatch
 from syftnotify.store.outbox.inbox import XID_SHIFT, Inbox, batch_of, stream_position
 from syftnotify.store.outbox.postgres.schema import VIEWS_SCHEMA
 from syftnotify.store.outbox.schema import INBOX_ENTRIES
@@ -26,6 +26,7 @@ _AFTER = f"""
     AND (%(recipient)s = '' OR recipient = %(recipient)s)
 ORDER BY inbox.xid, seq LIMIT %(most)s
 """
+_OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 _LAST = f"{_ROWS} ORDER BY inbox.xid DESC, seq DESC LIMIT 1"
 
 
@@ -33,11 +34,6 @@ class PostgresInbox(Inbox):
     """Implements `core.inbox.Inbox`."""
 
     _select = sa.select(INBOX_ENTRIES, sa.literal_column("inbox.xid::text").label("xid"))
-
-    def page(self, recipient: str, conditions: InboxFilter, limit: int) -> InboxBatch:
-        """As in SQLite, but of complete transactions: a stream that continues after a page must miss nothing."""
-        with self._database.reading() as connection:
-            return self._page(connection, self._select.where(sa.text(_IS_COMPLETE)), recipient, conditions, limit)
 
     def after(self, position: int, limit: int, recipient: str = "") -> InboxBatch:
         xid, seq = divmod(position, 1 << XID_SHIFT)
@@ -49,3 +45,8 @@ class PostgresInbox(Inbox):
         with self._database.reading() as connection:
             row = connection.exec_driver_sql(_LAST).first()
         return None if row is None else stream_position(row)
+
+    def resumable(self, position: int) -> int:
+        with self._database.reading() as connection:
+            oldest = int(connection.exec_driver_sql(_OLDEST_RUNNING).scalar_one())
+        return min(position, (oldest << XID_SHIFT) - 1)
