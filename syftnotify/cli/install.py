@@ -48,7 +48,7 @@ def _install(context: typer.Context, home: HomeOption) -> None:
     def stop_other_worker() -> None:
         nonlocal has_stopped_worker
         pid = worker_lock.holder_pid(resolved)
-        if pid is not None and pid != systemd.main_pid(resolved):
+        if pid is not None and systemd.running_unit(resolved) != systemd.unit_name(resolved):
             stop_worker(resolved, _STOP_SECONDS)
             has_stopped_worker = True
 
@@ -62,9 +62,15 @@ def _install(context: typer.Context, home: HomeOption) -> None:
     print_line("it starts with your session; run `loginctl enable-linger` to keep it running while you are logged out")
 
 
-def uninstall(context: typer.Context, home: HomeOption = None) -> None:
+def uninstall(
+    context: typer.Context,
+    template: Annotated[
+        bool, typer.Option("--template", help="Remove the unit for workers of any homes, and stop them.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
     """Stop the worker of the systemd unit, and remove the unit."""
     from syftnotify.runtime import systemd
 
-    path = systemd.uninstall(resolve_home(context, home))
+    path = systemd.uninstall_template() if template else systemd.uninstall(resolve_home(context, home))
     print_line(f"stopped and removed: {path}" if path else "nothing was installed")

@@ -39,8 +39,8 @@ def restart(context: typer.Context, timeout: TimeoutOption = 30.0, home: HomeOpt
             continues = "the worker continues with the previous configuration"
             error.hint = f"{error.hint}; {continues}" if error.hint else continues
         raise
-    if systemd.is_supervised(resolved):
-        systemd.restart(resolved)
+    if (unit := systemd.running_unit(resolved)) is not None:
+        systemd.restart(unit)
         print_line("worker restarted by systemd")
         return
     try:

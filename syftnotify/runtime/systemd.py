@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from syftnotify.core.errors import NotifyError
@@ -202,41 +202,65 @@ def uninstall(home: Home) -> Path | None:
     return path
 
 
-def is_supervised(home: Home) -> bool:
-    """Whether systemd runs the worker of `home`."""
-    try:
-        is_installed = unit_path(home).exists()
-    except NotifyError:  # without a home directory there is no unit
-        return False
-    return is_installed and (pid := main_pid(home)) is not None and pid == worker_lock.holder_pid(home)
+def uninstall_template() -> Path | None:
+    """Stop the workers of `syftnotify@.service`, and remove it; returns its path, or None if there was none.
 
-
-def restart(home: Home) -> None:
-    """Restart the worker that systemd runs for `home`; returns when it is ready. Raises: NotifyError."""
-    _systemctl("restart", unit_name(home))
-
-
-def main_pid(home: Home) -> int | None:
-    """The pid of the worker that systemd runs for `home`; None if it runs none."""
-    try:
-        pid = int(_systemctl("show", "--property=MainPID", "--value", unit_name(home)))
-    except (NotifyError, ValueError):
+    Raises:
+        NotifyError: a call of systemctl failed; the unit stays.
+    """
+    path = _unit_folder() / TEMPLATE_NAME
+    if not path.exists():
         return None
-    return pid or None
+    pattern = TEMPLATE_NAME.replace("@", "@*")
+    for line in _systemctl("list-units", "--all", "--plain", "--no-legend", pattern).splitlines():
+        _systemctl("disable", "--now", line.split()[0])
+    path.unlink()
+    _systemctl("daemon-reload")
+    return path
+
+
+def running_unit(home: Home) -> str | None:
+    """The name of the unit by which systemd runs the worker of `home`; None if it does not."""
+    pid = worker_lock.holder_pid(home)
+    if pid is None:
+        return None
+    with contextlib.suppress(NotifyError, ValueError):  # without a home directory or systemd there is no unit
+        for name in _unit_names(home):
+            if int(_systemctl("show", "--property=MainPID", "--value", name)) == pid:
+                return name
+    return None
+
+
+def _unit_names(home: Home) -> Iterator[str]:
+    """The installed units that may run the worker of `home`. Raises: NotifyError."""
+    if unit_path(home).exists():
+        yield unit_name(home)
+    if (_unit_folder() / TEMPLATE_NAME).exists():
+        yield _run("systemd-escape", "--path", f"--template={TEMPLATE_NAME}", str(home.root))
+
+
+def restart(unit: str) -> None:
+    """Restart the worker of `unit`; returns when it is ready. Raises: NotifyError."""
+    _systemctl("restart", unit)
 
 
 def _systemctl(*arguments: str) -> str:
     """The output of `systemctl --user`. Raises: NotifyError."""
-    program = shutil.which("systemctl")
+    return _run("systemctl", "--user", *arguments)
+
+
+def _run(program: str, *arguments: str) -> str:
+    """The output of a program of systemd. Raises: NotifyError."""
+    path = shutil.which(program)
     hint = "without systemd, let cron run `notify ensure` every few minutes"
-    if program is None:
-        raise NotifyError("systemctl was not found", hint=hint)
-    done = subprocess.run(  # noqa: S603 - a fixed program and fixed arguments
-        [program, "--user", *arguments], capture_output=True, text=True, errors="replace", check=False
+    if path is None:
+        raise NotifyError(f"{program} was not found", hint=hint)
+    done = subprocess.run(  # noqa: S603 - a fixed program and arguments that are no options
+        [path, *arguments], capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
         output = done.stderr.strip() or f"exit code {done.returncode}"
-        raise NotifyError(f"`systemctl --user {' '.join(arguments)}` failed: {output}", hint=hint)
+        raise NotifyError(f"`{program} {' '.join(arguments)}` failed: {output}", hint=hint)
     return done.stdout.strip()
 
 

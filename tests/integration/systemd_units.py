@@ -13,7 +13,7 @@ from pathlib import Path
 from tests import in_process
 from tests.support import TIMEOUT, Box
 
-# Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID.
+# Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID, `list-units` UNITS.
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >> "$CALLS"
@@ -24,6 +24,9 @@ for word in "$@"; do
     fi
     if [ "$word" = show ]; then
         echo "$MAIN_PID"
+    fi
+    if [ "$word" = list-units ]; then
+        echo "$UNITS"
     fi
 done
 """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
+import subprocess
 
 import pytest
 
@@ -209,3 +211,32 @@ def test_install_template_is_a_unit_for_the_workers_of_any_homes(session: Sessio
     assert '-m syftnotify.worker --home "%f"\n' in text
     assert "EnvironmentFile=-%f/environment\n" in text
     assert 'systemctl --user enable --now "syftnotify@$(systemd-escape --path DIR).service"' in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="systemd is not installed")
+def test_restart_of_an_instance_of_the_template_is_left_to_systemd(session: Session) -> None:
+    """X12"""
+    session.notify("install", "--template", check=0)
+    session.notify("start", check=0)
+    session.box.env["MAIN_PID"] = str(worker_pid(session.box))
+
+    done = session.notify("restart", check=0)
+
+    home = str(session.box.home.root)
+    escaped = subprocess.run(["systemd-escape", "--path", home], capture_output=True, text=True, check=True).stdout
+    assert "restarted by systemd" in done.stdout
+    assert session.calls[-1] == f"--user restart syftnotify@{escaped.strip()}.service"
+    session.notify("stop", check=0)
+
+
+def test_uninstall_template_stops_its_workers_and_removes_it(session: Session) -> None:
+    """X12"""
+    session.notify("install", "--template", check=0)
+    session.box.env["UNITS"] = "syftnotify@home-ana.service loaded active running syftnotify (/home/ana)"
+
+    done = session.notify("uninstall", "--template", check=0)
+
+    assert session.units == []
+    assert "stopped and removed: " in done.stdout
+    assert "--user disable --now syftnotify@home-ana.service" in session.calls
+    assert session.notify("uninstall", "--template", check=0).stdout == "nothing was installed\n"
