@@ -57,7 +57,7 @@ def shared_ledger(settings: Settings) -> bytes | None:
         return None
     try:
         with closing(connect_outbox(settings, creates=False)) as outbox:
-            return None if outbox.cluster is None else outbox.cluster.load_ledger()
+            return None if outbox.cluster is None else outbox.cluster.leader.load_ledger()
     except NoTablesError:
         return None
 
@@ -124,9 +124,11 @@ def open_outbox(home: Home) -> Iterator[OutboxStore | None]:
 
 @contextmanager
 def create_outbox(home: Home) -> Iterator[OutboxStore]:
-    """As `open_outbox`, but the outbox is created if there is none."""
+    """As `open_outbox`, but the outbox is created if there is none. Raises also what `require_copied` raises."""
     home.create()
     settings = shared_database(home)
+    if settings is not None:
+        require_copied(settings)  # what is stored in the database before the copy would prevent it
     store = SqliteOutbox(home.outbox, repair=False) if settings is None else connect_outbox(settings)
     with closing(store) as outbox:
         yield outbox

@@ -65,7 +65,8 @@ def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
     yield graded(
         "database transactions",
         Level.WARN if facts.oldest_transaction > _TRANSACTION_SECONDS else Level.PASS,
-        f"the oldest one runs for {facts.oldest_transaction:.0f} s",
+        f"the oldest one runs for {facts.oldest_transaction:.0f} s"
+        f"{'' if facts.sees_all_users else '; those of other users cannot be seen without the role pg_read_all_stats'}",
         "end it: while it runs, live streams wait and no space is freed",
     )
 
@@ -77,10 +78,14 @@ def check_workers(outbox: OutboxStore) -> Iterator[Finding]:
     workers = outbox.cluster.workers()
     if not any(worker.delivers for worker in workers):
         return  # the check of the worker reports that none runs
-    of_alerts = settings_of_targets(outbox.alert_rules.all())  # every worker has a queue for each of them
-    depths = {
-        queue.transport: queue.waiting for queue in outbox.history.metrics().queues if queue.transport not in of_alerts
-    }
+    of_alerts = settings_of_targets(outbox.alert_rules.all())
+    depths = {queue.transport: queue.waiting for queue in outbox.history.metrics().queues}
+    for_alerts = sum(depths.pop(name, 0) for name in of_alerts)
+    if for_alerts and not any(worker.delivers and worker.scope == outbox.cluster.scope for worker in workers):
+        waiting = plural(for_alerts, "notification waits", "notifications wait")
+        advice = "start one: the URLs are encrypted with the key of this home"
+        text = f"{waiting} for the URL of a rule, and no worker of this home delivers"
+        yield Finding("alert rules", Level.WARN, text, advice)
     for name in unserved_transports(workers, depths):
         waiting = plural(depths[name], "notification waits", "notifications wait")
         text = f"{waiting} for it, and no running worker delivers through it"

@@ -294,7 +294,12 @@ class History:
             found = (row.key for row in _oldest_first(connection, query) if row.entity not in exempt)
             keys = list(islice(found, limit))
             for some in chunks(keys) if not dry_run else ():
-                _delete_events(connection, some)
+                # Another worker may have released or requeued a notification since these keys were read.
+                connection.execute(
+                    sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.event_key.in_(some)).with_for_update()
+                )
+                finished = sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(some), ~is_needed)
+                _delete_events(connection, list(connection.execute(finished).scalars()))
             if not dry_run:
                 connection.execute(SUBMISSIONS.delete().where(SUBMISSIONS.c.recorded_at < before))
         return len(keys)

@@ -22,9 +22,11 @@ class IdempotencyKeys:
         query = sa.select(KEYS.c.request_hash).where(KEYS.c.token == token_id, KEYS.c.key == key)
         with self._database.writing() as connection:
             connection.execute(KEYS.delete().where(KEYS.c.created_at < now - _KEPT_SECONDS))
-            is_new = connection.execute(insert_new(KEYS), row).rowcount == 1
-            is_same = connection.execute(query).scalar_one() == request_hash
-        return is_new if is_same else None
+            found = None
+            while found is None:  # another server may release the key between the two statements
+                is_new = connection.execute(insert_new(KEYS), row).rowcount == 1
+                found = connection.execute(query).scalar()
+        return is_new if found == request_hash else None
 
     def release(self, token_id: str, key: str) -> None:
         with self._database.writing() as connection:

@@ -64,7 +64,7 @@ def test_nothing_is_sent_twice_after_a_copy(moved_box: Box, tree_with_peer: Tree
     assert "was copied and compared before" in moved_box.notify("db", "copy", check=0).stdout
 
 
-@pytest.mark.parametrize("command", [("run", "--once"), ("run", "--deliver-only"), ("start",)])
+@pytest.mark.parametrize("command", [("run", "--once"), ("run", "--deliver-only"), ("start",), ("serve",)])
 def test_nothing_starts_before_the_copy(moved_box: Box, command: tuple[str, ...]) -> None:
     """Otherwise its history would be missing, and could not be copied later."""
     done = moved_box.notify(*command, check=2)

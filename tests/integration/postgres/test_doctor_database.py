@@ -29,6 +29,7 @@ GOOD = DatabaseFacts(
     connections=20,
     max_connections=100,
     oldest_transaction=3.0,
+    sees_all_users=True,
     can_write=True,
 )
 
@@ -72,7 +73,7 @@ def test_tree_that_nobody_scans_is_named(box: Box, database_url: str, open_worke
 
     done = box.notify("db", "status", check=0)
     assert f"no worker scans the tree of {OWNER}" in done.stdout + done.stderr
-    assert worker.cluster.lead(60.0)
+    assert worker.cluster.leader.acquire(60.0)
     done = box.notify("db", "status", check=0)
     assert "no worker scans" not in done.stdout + done.stderr
 
@@ -93,6 +94,24 @@ def test_transports_of_the_workers_are_compared(box: Box, database_url: str, ope
     lines = box.notify("doctor").stdout
     assert "no running worker delivers" not in lines
     assert "different settings" not in lines
+
+
+def test_alert_rules_of_a_home_without_delivery_are_named(
+    box: Box, database_url: str, open_worker: OpenWorker
+) -> None:
+    """Workers of other homes cannot decrypt the URLs."""
+    box.configure({"database": database_url})
+    own, other = open_worker(OWNER), open_worker(OTHER)
+    own.cluster.join(WorkerMode.SCAN, {"box": "1"})
+    other.cluster.join(WorkerMode.FULL, {"box": "1"})
+    box.notify("alerts", "add", "--job", "sync", "--webhook", "https://hooks.example/x", check=0)
+    (rule,) = own.alert_rules.all()
+    enqueue(own, submitted(), transport=rule.endpoint)
+
+    text = "1 notification waits for the URL of a rule, and no worker of this home delivers"
+    assert f"warn alert rules: {text}" in " ".join(box.notify("doctor").stdout.split())
+    open_worker(OWNER).cluster.join(WorkerMode.DELIVER, {"box": "1"})
+    assert text not in " ".join(box.notify("doctor").stdout.split())
 
 
 def test_database_that_cannot_be_reached_fails(box: Box, server: Server) -> None:

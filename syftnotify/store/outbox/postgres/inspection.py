@@ -13,12 +13,13 @@ from syftnotify.store.outbox.postgres.schema import NOW, SCHEMA_VERSION, TABLES_
 _FACTS = f"""
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
     pg_is_in_recovery() AS is_standby, {NOW} AS now, pg_database_size(current_database()) AS size,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    (SELECT sum(numbackends) FROM pg_stat_database)::int AS connections,
     current_setting('max_connections')::int AS max_connections,
     -- live streams wait for transactions that write in any database of the server
     coalesce((SELECT max(extract(epoch FROM clock_timestamp() - xact_start)) FROM pg_stat_activity
         WHERE (datname = current_database() OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()), 0)
         AS oldest_transaction,
+    pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all_users,
     has_database_privilege(current_database(), 'CREATE') AS can_create
 """
 # `has_table_privilege` is true if one of the privileges is there.
@@ -63,6 +64,7 @@ def inspect(url: str) -> DatabaseFacts:
             connections=row.connections,
             max_connections=row.max_connections,
             oldest_transaction=float(row.oldest_transaction),
+            sees_all_users=row.sees_all_users,
             can_write=can_write and (bool(version) or row.can_create),
         )
     finally:
