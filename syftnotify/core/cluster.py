@@ -48,6 +48,11 @@ class WorkerRecord:
         """Whether it sends messages."""
         return self.mode in {WorkerMode.FULL, WorkerMode.DELIVER}
 
+    @property
+    def scans(self) -> bool:
+        """Whether it scans the tree of its scope, or could."""
+        return self.mode in {WorkerMode.FULL, WorkerMode.SCAN}
+
 
 def level_of_failures(cluster: Cluster | None) -> int:
     """The level at which a `StateError` of the outbox is logged: DEBUG in an outage that is logged already."""
@@ -56,7 +61,7 @@ def level_of_failures(cluster: Cluster | None) -> int:
 
 def without_leader(workers: Iterable[WorkerRecord]) -> list[str]:
     """The scopes whose tree no worker scans, although some could."""
-    scanning = [worker for worker in workers if worker.mode in {WorkerMode.FULL, WorkerMode.SCAN}]
+    scanning = [worker for worker in workers if worker.scans]
     return sorted({worker.scope for worker in scanning} - {worker.scope for worker in scanning if worker.is_leader})
 
 
@@ -98,6 +103,7 @@ class DatabaseFacts:
     connections: int
     max_connections: int
     oldest_transaction: float  # seconds since it began
+    sees_all_users: bool  # whether it is that of all users, not only of this one
     can_write: bool
 
 
@@ -132,6 +138,35 @@ class SharedTransports(Protocol):
         """The pauses by transport, also those that have ended and whose first message was not sent yet."""
 
 
+class LeaderClaim(Protocol):
+    """The claim of this worker to lead its scope: it scans the tree, and the ledger is its own.
+
+    Each method raises `StateError` if the database cannot be used.
+    """
+
+    def acquire(self, seconds: float) -> int:
+        """Lead if no other worker does; returns a number that changes with the leader.
+
+        0: another worker leads. This one leads until `seconds` after the last call, and for some minutes more while
+        this process renews its lease, because a scan may take long.
+        """
+
+    def extend(self) -> None:
+        """The scan makes progress: the claim does not end because it takes long. Never raises."""
+
+    def release(self) -> None:
+        """Let another worker lead."""
+
+    def is_taken(self) -> bool:
+        """Whether another worker leads."""
+
+    def load_ledger(self) -> bytes | None:
+        """The ledger that the last leader of the scope has saved; None: there is none."""
+
+    def save_ledger(self, content: bytes) -> bool:
+        """Save the ledger of the scope for the next leader; returns False if this worker does not lead any more."""
+
+
 class Cluster(Protocol):
     """The workers of one outbox. Each method raises `StateError` if the database cannot be used.
 
@@ -144,7 +179,14 @@ class Cluster(Protocol):
         """The address of the database, for people."""
 
     @property
+    def scope(self) -> str:
+        """That of this process."""
+
+    @property
     def transports(self) -> SharedTransports: ...
+
+    @property
+    def leader(self) -> LeaderClaim: ...
 
     @property
     def is_outage_known(self) -> bool:
@@ -153,27 +195,14 @@ class Cluster(Protocol):
     def time(self) -> float:
         """Seconds since 1970 on the clock of the database, which all workers use."""
 
-    def join(self, mode: WorkerMode, transports: Mapping[str, str] | None = None) -> int:
+    def join(self, mode: WorkerMode | None = None, transports: Mapping[str, str] | None = None) -> int:
         """Become a worker, whose lease this process renews until the outbox is closed; returns its number.
 
-        `transports` is `WorkerRecord.transports`; None: it has none.
+        `transports` is `WorkerRecord.transports`. None: what was given before, otherwise `FULL` and no transports.
         """
 
     def workers(self) -> list[WorkerRecord]:
         """The processes that count as alive, of all scopes, the oldest first."""
-
-    def lead(self, seconds: float) -> int:
-        """Lead this scope if no other worker does; returns a number that changes with the leader.
-
-        0: another worker leads. This one leads until `seconds` after the last call, and for some minutes more while
-        this process renews its lease, because a scan may take long.
-        """
-
-    def load_ledger(self) -> bytes | None:
-        """The ledger that the last leader of the scope has saved; None: there is none."""
-
-    def save_ledger(self, content: bytes) -> bool:
-        """Save the ledger of the scope for the next leader; returns False if this worker does not lead any more."""
 
     def publish(self, context: Mapping[str, Any], *, is_enabled: bool) -> None:
         """Publish what other workers need to render the messages of this scope: a JSON object.

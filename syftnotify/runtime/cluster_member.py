@@ -11,11 +11,15 @@ from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import plural
 from syftnotify.runtime.container import App, apply_settings_to_queue
 from syftnotify.runtime.leadership import Leadership
+from syftnotify.runtime.scan_report import ScanReport
 from syftnotify.system import worker_status
 
 log = logging.getLogger(__name__)
 
 RECOVERY_SECONDS = 10.0  # between two searches for dead workers
+# After so many scans in a row that failed or had nothing to scan, a leader lets another worker of its home lead.
+_MAX_UNFINISHED_SCANS = 3
+_STAND_BACK_INTERVALS = 10.0  # for which it does not lead again
 
 
 class ClusterMember:
@@ -27,9 +31,11 @@ class ClusterMember:
         self._recovered_at = monotonic()
         self._leadership: Leadership | None = None
         self._must_begin = False  # this worker leads, and has not begun yet, for example because of an error
+        self._unfinished_scans = 0  # in a row, as the leader
+        self._stands_back_until = -math.inf  # on the monotonic clock
         if app.outbox.cluster is not None:
-            interval = float(app.settings.config.notify.interval)
-            self._leadership = Leadership(app.outbox.cluster, app.settings.home.state, interval)
+            self._interval = float(app.settings.config.notify.interval)
+            self._leadership = Leadership(app.outbox.cluster, app.settings.home.state, self._interval)
 
     @property
     def leads(self) -> bool:
@@ -52,19 +58,54 @@ class ClusterMember:
         if self._leadership is None:
             return False
         self._app.dispatcher.refresh_pauses()
+        if self._unfinished_scans >= _MAX_UNFINISHED_SCANS and self._has_substitute():
+            log.warning("the last %d scans failed or found nothing; another worker may lead", self._unfinished_scans)
+            self._unfinished_scans = 0
+            self._stands_back_until = self._monotonic() + _STAND_BACK_INTERVALS * self._interval
+            self._leadership.release()
+        if self._monotonic() < self._stands_back_until:
+            return False
         if self._leadership.acquire():
             self._must_begin = True
-        if not (self._must_begin and self.leads):
+        if not self.leads:
             return False
+        self._unfinished_scans += 1
+        if not self._must_begin:
+            return False
+        if self._leadership.took_over:
+            self._app.ledger.invalidate_revision()  # from now on its saves are not those of the last leader
         self._app.pipeline.reset()
         apply_settings_to_queue(self._app.settings, self._app.outbox)
         self._must_begin = False
         return True
 
-    def save_ledger(self, *, is_last: bool = False) -> None:
-        """Save the ledger for the next leader, now and then; `is_last`: now. Raises: StateError."""
+    def finish_scan(self, report: ScanReport, *, is_last: bool = False) -> None:
+        """Record a scan, and save the ledger for the next leader, now and then; `is_last`: now. Raises: StateError."""
+        if not report.waiting_for:
+            self._unfinished_scans = 0
         if self._leadership is not None:
             self._leadership.save(is_last=is_last)
+
+    def progress(self, then: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
+        """A function for the progress of a scan, which calls `then`."""
+        cluster = self._app.outbox.cluster
+        if cluster is None:
+            return then
+
+        def record(scanned: int, total: int) -> None:
+            cluster.leader.extend()
+            if then is not None:
+                then(scanned, total)
+
+        return record
+
+    def _has_substitute(self) -> bool:
+        """Whether another worker of this home could lead."""
+        cluster = self._app.outbox.cluster
+        assert cluster is not None  # for mypy
+        own = cluster.join()
+        others = [each for each in cluster.workers() if each.id != own]
+        return any(each.scans and each.scope == cluster.scope for each in others)
 
     def finish(self) -> None:
         """Save what this worker knows, before it ends. Raises: StateError.
@@ -75,7 +116,8 @@ class ClusterMember:
             return
         self._app.pipeline.sync_ledger()
         self._app.pipeline.save_scan_cache()
-        self.save_ledger(is_last=True)
+        if self._leadership is not None:
+            self._leadership.save(is_last=True)
 
     def seconds_until_recovery(self) -> float:
         """Seconds until `recover` has something to do; infinite if there are no others."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from syftnotify.core.cluster import Cluster
+from syftnotify.store.ledger.state_file import is_later_save
 from syftnotify.system.files import atomic_write, read_regular_file
 
 log = logging.getLogger(__name__)
@@ -34,29 +35,38 @@ class Leadership:
         self._seconds = _LEASE_INTERVALS * interval
         self._monotonic = monotonic
         self.is_held = False
+        self.took_over = False  # whether the ledger was replaced by that of another leader
         self._epoch = 0  # of the last leadership for which the ledger was loaded
         self._saved: tuple[int, int] | None = None  # modification time and size of the last saved ledger
         self._saved_at = -math.inf
 
     def acquire(self) -> bool:
-        """Become the leader, or stay it; returns whether this worker was not before, so that it has a new ledger.
+        """Become the leader, or stay it; returns whether this worker was not before.
+
+        Its own ledger is kept if the one in the database is an earlier save of it, for example in a restored backup.
 
         Raises:
             StateError: the database cannot be used.
         """
-        epoch = self._cluster.lead(self._seconds)
+        epoch = self._cluster.leader.acquire(self._seconds)
         if self.is_held and not epoch:
             log.warning("another worker scans this tree now; this one stands by")
         if not epoch or epoch == self._epoch:
             self.is_held = bool(epoch)
             return False
         self.is_held = False  # until the ledger is loaded: another worker may have led meanwhile
-        content = self._cluster.load_ledger()
-        if content is not None and content != self._read():
+        content, own = self._cluster.leader.load_ledger(), self._read()
+        self.took_over = content is not None and content != own and not is_later_save(own, content)
+        if content is not None and self.took_over:
             atomic_write(self._ledger, content)
         self.is_held, self._epoch = True, epoch  # not before: nothing may be scanned without the last leader's ledger
         log.info("this worker scans the tree")
         return True
+
+    def release(self) -> None:
+        """Let another worker lead. Raises: StateError."""
+        self.is_held, self._epoch = False, 0
+        self._cluster.leader.release()
 
     def save(self, *, is_last: bool = False) -> None:
         """Save the ledger for the next leader, at most once a minute; `is_last`: now.
@@ -72,7 +82,7 @@ class Leadership:
             return
         version = (found.st_mtime_ns, found.st_size)
         if version != self._saved:
-            self.is_held = self._cluster.save_ledger(self._read())
+            self.is_held = self._cluster.leader.save_ledger(self._read())
             self._saved, self._saved_at = version, self._monotonic()
 
     def _read(self) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from syftnotify.core.detection import Changes
+from syftnotify.core.errors import StateError
 from syftnotify.core.kinds import END_KINDS, EventKind, Status
 from syftnotify.core.models import Event, Peer, SnapshotStatus
 from syftnotify.core.outbox import OutboxStore
@@ -242,8 +243,11 @@ class Pipeline:
     def _record(self, report: ScanReport, found: _Recordable, now: float) -> None:
         """Enqueue and record the result of a scan."""
         reached("tick.scanned")
+        cluster = self._outbox.cluster
+        if cluster is not None and cluster.leader.is_taken():
+            raise StateError("another worker scans this tree now; nothing of this scan is recorded")
         # After a change of the leader the ledger lacks what the last one has enqueued since it was saved.
-        is_shared = self._outbox.cluster is not None and bool(report.events)
+        is_shared = cluster is not None and bool(report.events)
         known = self._outbox.events.known(event.key for event in report.events) if is_shared else set()
         self._outbox.submissions.record(report.new_submissions, [], now)
         self._enqueue(report, now)

@@ -104,7 +104,7 @@ def dry_run(home: Home) -> DryRun:
     settings = load_reporting_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = _copy_state(home, Path(folder))
-        if (ledger := shared_ledger(settings)) is not None:
+        if (ledger := shared_ledger(settings)) is not None:  # what another leader has saved
             copy.state.write_bytes(ledger)
         app = build_app(replace(settings, home=copy), discards_changes=True)
         try:
@@ -132,7 +132,7 @@ def _scan_and_deliver(app: App, member: ClusterMember) -> tuple[ScanReport, Work
         member.begin_scan()
     if member.leads or not is_enabled:
         scan = app.run_once(earlier.last_look_s)
-        member.save_ledger(is_last=True)
+        member.finish_scan(scan, is_last=True)
     else:
         scan = app.pipeline.tick_beside_leader(app.clock())
         app.dispatcher.drain()

@@ -192,11 +192,11 @@ class Worker:
             last_scan=None if status.last_look_s is None else status.last_look_s + shared_now - now,
             changed_paths=None if is_full else changed_paths,
             skip_archived=is_first,
-            progress=self._reporter.record_progress if is_first else None,
+            progress=self._member.progress(self._reporter.record_progress if is_first else None),
         )
         if not report.waiting_for:
             status.last_look_s = now
-        self._member.save_ledger()
+        self._member.finish_scan(report)
         return report
 
     def _wake_dispatcher(self) -> None:

@@ -368,7 +368,7 @@ class _ClusterRun:
             yield f"{count} attempts have sent {name}"
         url = self._server.url()
         outbox = PostgresOutbox(url, OWNER, self._workers[0].box.home)
-        ledger = json.loads(outbox.cluster.load_ledger() or b"{}")
+        ledger = json.loads(outbox.cluster.leader.load_ledger() or b"{}")
         outbox.close()
         if ledger.get("owed"):
             yield f"the ledger still owes {ledger['owed']}"

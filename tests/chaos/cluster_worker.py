@@ -34,7 +34,7 @@ from syftnotify.core import retry, throttle
 from syftnotify.core.errors import NotifyError
 from syftnotify.runtime import cluster_member, delivery_worker, planner
 from syftnotify.runtime.startup import run_deliveries
-from syftnotify.store.outbox.postgres import claim_statements, database, membership
+from syftnotify.store.outbox.postgres import claim_statements, database, lease
 from syftnotify.system import failpoints, logs
 from syftnotify.system.paths import Home
 from tests.chaos.death import exit_with_parent, kill_at
@@ -74,7 +74,7 @@ def main() -> int:
     throttle.ThrottleRule.__init__.__defaults__ = (1_000_000, *defaults[1:])
     setattr(planner, "BUNDLE_ABOVE", 1_000_000)  # noqa: B010 - it is imported there
     retry.BACKOFF_BASE, retry.BACKOFF_MAX, retry.AUTH_PROBE_INTERVAL = 0.3, 2.0, 1.0
-    membership.Lease.__init__.__defaults__ = (LEASE_SECONDS, 0.2, 0.5, 300.0)
+    lease.Lease.__init__.__defaults__ = (LEASE_SECONDS, 0.2, 0.5, 300.0)
     cluster_member.RECOVERY_SECONDS = 0.5
     setattr(delivery_worker, "RECOVERY_SECONDS", 0.5)  # noqa: B010 - it is imported there
     database._CONNECT_SECONDS, database._DEADLINE_SECONDS = 2, 2.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from syftnotify.core.errors import StateError
 from syftnotify.store.ledger.encoding import decode, encode
 from syftnotify.store.ledger.labels import LabelPool
-from syftnotify.store.ledger.state import State
+from syftnotify.store.ledger.state import Section, State
 from syftnotify.system.failpoints import reached
 from syftnotify.system.files import atomic_write, create_private_folder, quarantine, read_regular_file
 from syftnotify.system.locks import file_lock
@@ -126,6 +126,22 @@ class StateFile:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def is_later_save(ledger: bytes, other: bytes) -> bool:
+    """Whether the content `ledger` of a state file was saved after `other`, by the same series of saves."""
+    revisions = [_revision(each) for each in (ledger, other)]
+    (name, count), (other_name, other_count) = revisions
+    return bool(name) and name == other_name and count > other_count
+
+
+def _revision(content: bytes) -> tuple[str, int]:
+    """The id of a series of saves and the number of the save; ("", 0) if the content is not usable or has none."""
+    try:
+        found = decode(content, LabelPool()).notes(Section.REVISION).get("is")
+    except (ValueError, StateError):
+        return "", 0
+    return (found[0], found[1]) if found else ("", 0)
 
 
 def find_corruption(path: Path) -> str:

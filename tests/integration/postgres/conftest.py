@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syftnotify.store.outbox.postgres.membership import Lease
+from syftnotify.store.outbox.postgres.lease import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.system.paths import Home
 from tests import postgres

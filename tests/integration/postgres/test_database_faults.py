@@ -22,7 +22,7 @@ from syftnotify.services.demo import Tree
 from syftnotify.store.outbox.postgres import database as database_module
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.inspection import inspect
-from syftnotify.store.outbox.postgres.membership import Lease
+from syftnotify.store.outbox.postgres.lease import Lease
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home

@@ -118,11 +118,11 @@ def test_message_waits_until_its_home_has_published_its_links(tmp_path: Path, da
 def test_start_of_a_standby_moves_nothing(tmp_path: Path, database_url: str, open_worker: OpenWorker) -> None:
     """Its configuration may be older than that of the leader."""
     leader = open_worker(OWNER)
-    assert leader.cluster.lead(60.0)
+    assert leader.cluster.leader.acquire(60.0)
     enqueue(leader, submitted())  # through a transport that the configuration of the other one lacks
     box = box_of(tmp_path / "home", OWNER, database_url, transports={"mail": {"type": "maildir"}})
 
-    box.scan()
+    box.notify("run", "--once", check=0)
     assert [item.state for item in leader.history.notifications()] == ["pending"]
 
 

@@ -66,7 +66,7 @@ def test_workers_behind_a_pooler_share_a_database(pooled_url: str, tmp_path: Pat
     own.cluster.listen(Channel.QUEUE, woken.set)
     for outbox in (own, other):
         outbox.cluster.join(WorkerMode.FULL)
-        assert outbox.cluster.lead(60.0)
+        assert outbox.cluster.leader.acquire(60.0)
     for number in range(30):
         enqueue(own, submitted(f"own{number}"))
         enqueue(other, submitted(f"other{number}"))

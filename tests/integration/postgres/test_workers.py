@@ -209,7 +209,7 @@ def test_workers_are_listed_with_their_homes(open_worker: OpenWorker) -> None:
     first, second = open_worker(), open_worker(OTHER)
     first.cluster.join(WorkerMode.FULL)
     second.cluster.join(WorkerMode.DELIVER)
-    assert first.cluster.lead(60.0)
+    assert first.cluster.leader.acquire(60.0)
 
     shown = [(worker.scope, worker.mode, worker.is_leader) for worker in second.cluster.workers()]
     assert shown == [(OWNER, "scan and deliver", True), (OTHER, "deliver only", False)]

@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -25,8 +24,9 @@ from syftnotify import __version__
 from syftnotify.core.cluster import Channel, WorkerMode, WorkerRecord
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
+from syftnotify.store.outbox.postgres.leader import PostgresLeaderClaim
+from syftnotify.store.outbox.postgres.lease import WORKERS, Lease, lock_key
 from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
-from syftnotify.store.outbox.postgres.shared_records import SharedRecords
 from syftnotify.store.outbox.postgres.transports import PostgresTransports
 
 log = logging.getLogger(__name__)
@@ -36,70 +36,44 @@ _REMINDER_SECONDS = 600.0  # between two log entries about one outage
 # Each NOTIFY makes the commits of all transactions wait for each other, so there are few of them.
 _COALESCE_SECONDS = 0.1
 _ENDED_KEPT_SECONDS = 86_400.0
-_WORKERS = f"{TABLES_SCHEMA}.workers"
-_LOCK_KEY = "hashtextextended('syftnotify worker ' || {id}, 0)"
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """For how long a worker counts as alive."""
-
-    seconds: float = 60.0  # without a renewal
-    renewal: float = 5.0  # seconds between two renewals
-    # Seconds without a renewal after which a worker whose lock is free is dead, and seconds for which another worker
-    # must have renewed its own lease without a break before it decides that a worker is dead: after a restart or a
-    # stall of the database, all workers must connect again first.
-    patience: float = 15.0
-    # A scan that takes longer may never end, for example on a disk that was unplugged: another worker takes over.
-    longest_scan: float = 300.0
 
 
 _JOIN = f"""
-INSERT INTO {_WORKERS} (scope, host, pid, mode, version, transports, started_at, lease_until, has_lock)
+INSERT INTO {WORKERS} (scope, host, pid, mode, version, transports, started_at, lease_until, has_lock)
 VALUES (%(scope)s, %(host)s, %(pid)s, %(mode)s, %(version)s, %(transports)s, {NOW}, {NOW} + %(seconds)s, false)
 RETURNING id, started_at, {NOW} AS now
 """
-_LOCK = f"SELECT pg_try_advisory_lock({_LOCK_KEY.format(id='%(id)s')})"
-_HAS_LOCK = f"UPDATE {_WORKERS} SET has_lock = %(locked)s WHERE id = %(id)s"
+_LOCK = f"SELECT pg_try_advisory_lock({lock_key('%(id)s')})"
+_HAS_LOCK = f"UPDATE {WORKERS} SET has_lock = %(locked)s WHERE id = %(id)s"
 _RENEW = f"""
-UPDATE {_WORKERS} SET lease_until = {NOW} + %(seconds)s
+UPDATE {WORKERS} SET lease_until = {NOW} + %(seconds)s
 WHERE id = %(id)s AND started_at = %(started)s AND ended_at IS NULL RETURNING {NOW}
-"""
-# A worker becomes the leader if there is none, if the leader's time is over, or if the leader has ended: it renews
-# nothing then, and its lock is free.
-_ADD_SCOPE = f"INSERT INTO {TABLES_SCHEMA}.scopes (scope, context) VALUES (%(scope)s, '') ON CONFLICT DO NOTHING"
-_LEAD = f"""
-UPDATE {TABLES_SCHEMA}.scopes s SET leader = %(worker)s, leader_until = {NOW} + %(seconds)s,
-    epoch = epoch + (leader IS DISTINCT FROM %(worker)s)::int
-WHERE scope = %(scope)s AND (leader IS NULL OR leader = %(worker)s OR leader_until < {NOW}
-    OR NOT EXISTS (SELECT 1 FROM {_WORKERS} w WHERE w.id = s.leader AND w.ended_at IS NULL
-        AND NOT (w.has_lock AND w.lease_until - %(lease)s + %(patience)s < {NOW}
-            AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="w.id")}))))
-RETURNING epoch
-"""
-_RENEW_LEAD = f"""
-UPDATE {TABLES_SCHEMA}.scopes SET leader_until = {NOW} + %(seconds)s WHERE scope = %(scope)s AND leader = %(id)s
 """
 _ALIVE = f"""
 SELECT w.id, w.scope, w.host, w.pid, w.mode, w.version, w.started_at, w.lease_until - %(seconds)s,
     coalesce(s.leader = w.id AND s.leader_until > {NOW}, false), w.transports
-FROM {_WORKERS} w LEFT JOIN {TABLES_SCHEMA}.scopes s ON s.scope = w.scope
+FROM {WORKERS} w LEFT JOIN {TABLES_SCHEMA}.scopes s ON s.scope = w.scope
 WHERE w.ended_at IS NULL AND w.lease_until > {NOW} ORDER BY w.id
 """
-_END = f"UPDATE {_WORKERS} SET ended_at = {NOW} WHERE id = %(id)s AND ended_at IS NULL"
+_END = f"UPDATE {WORKERS} SET ended_at = {NOW} WHERE id = %(id)s AND ended_at IS NULL"
 _END_DEAD = f"""
-UPDATE {_WORKERS} SET ended_at = {NOW} WHERE id IN (
-    SELECT id FROM {_WORKERS} w
+UPDATE {WORKERS} SET ended_at = {NOW} WHERE id IN (
+    SELECT id FROM {WORKERS} w
     WHERE ended_at IS NULL AND id <> %(id)s
         AND (lease_until < {NOW}
             OR (has_lock AND lease_until - %(seconds)s + %(patience)s < {NOW}
-                AND pg_try_advisory_xact_lock({_LOCK_KEY.format(id="id")})))
-        AND EXISTS (SELECT 1 FROM {_WORKERS} own WHERE own.id = %(id)s AND own.ended_at IS NULL
+                AND pg_try_advisory_xact_lock({lock_key("id")})))
+        AND EXISTS (SELECT 1 FROM {WORKERS} own WHERE own.id = %(id)s AND own.ended_at IS NULL
             AND own.lease_until - %(seconds)s + %(patience)s > {NOW})
     FOR UPDATE SKIP LOCKED)
 RETURNING id, host, pid
 """
-_FORGET_ENDED = f"DELETE FROM {_WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
+_PUBLISH = f"""
+INSERT INTO {TABLES_SCHEMA}.scopes (scope, context, is_enabled) VALUES (%(scope)s, %(context)s, %(enabled)s)
+ON CONFLICT (scope) DO UPDATE SET context = excluded.context, is_enabled = excluded.is_enabled
+"""
+_CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
+_FORGET_ENDED = f"DELETE FROM {WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
 
 
 def _clock() -> float:
@@ -107,7 +81,7 @@ def _clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-class Membership(SharedRecords):
+class Membership:
     """One process among the workers of a database; implements `core.cluster.Cluster`.
 
     A thread with a connection of its own renews the lease, receives the notifications of other workers and sends those
@@ -117,9 +91,10 @@ class Membership(SharedRecords):
     def __init__(
         self, database: PostgresDatabase, transports: PostgresTransports, *, lease: Lease | None = None
     ) -> None:
-        self.transports = transports
-        super().__init__(database)
+        self._database = database
         self._lease = lease or Lease()
+        self.transports = transports
+        self.leader = PostgresLeaderClaim(database, self._lease, self.join)
         self._lock = threading.Lock()
         self._mode = WorkerMode.FULL
         self._transports: dict[str, str] = {}
@@ -128,7 +103,8 @@ class Membership(SharedRecords):
         self.started_at = 0.0
         self._thread: threading.Thread | None = None
         self._is_stopped = False
-        self._waker, self._wakes = os.pipe()
+        self._waking = threading.Lock()
+        self._waker, self._wakes = os.pipe()  # -1 after `close`
         os.set_blocking(self._waker, False)
         os.set_blocking(self._wakes, False)
         # On the monotonic clock: since when this worker renews its lease without a break, and when it did so last.
@@ -140,13 +116,15 @@ class Membership(SharedRecords):
         self._listeners: dict[Channel, list[Callable[[], None]]] = {}
         self._failures = 0  # in a row, of the connection
         self._reported_at = 0.0  # when one was logged, on the monotonic clock
-        self._leads_seconds = 0.0  # for how long this worker leads after each renewal; 0.0: it does not
-        self._led_at = 0.0  # the last call of `lead`, on the monotonic clock
         self._offset: float | None = None  # the clock of the database minus the monotonic clock
 
     @property
     def name(self) -> str:
         return self._database.name
+
+    @property
+    def scope(self) -> str:
+        return self._database.scope
 
     @property
     def id(self) -> int:
@@ -222,20 +200,16 @@ class Membership(SharedRecords):
             rows = connection.exec_driver_sql(_ALIVE, {"seconds": self._lease.seconds})
             return [WorkerRecord(*(*tuple(row)[:-1], json.loads(row.transports))) for row in rows]
 
-    def lead(self, seconds: float) -> int:
-        values = {
-            "worker": self.join(),
-            "scope": self._database.scope,
-            "seconds": seconds,
-            "lease": self._lease.seconds,
-            "patience": min(self._lease.patience, seconds / 2),
-        }
+    def publish(self, context: Mapping[str, Any], *, is_enabled: bool = True) -> None:
+        values = {"scope": self._database.scope, "context": json.dumps(dict(context)), "enabled": is_enabled}
         with self._database.writing() as connection:
-            connection.exec_driver_sql(_ADD_SCOPE, values)
-            epoch = connection.exec_driver_sql(_LEAD, values).scalar()
-        self._led_at = time.monotonic()
-        self._leads_seconds = 0.0 if epoch is None else seconds
-        return epoch or 0
+            connection.exec_driver_sql(_PUBLISH, values)
+
+    def context(self, scope: str) -> Mapping[str, Any] | None:
+        with self._database.reading() as connection:
+            stored = connection.exec_driver_sql(_CONTEXT, {"scope": scope}).scalar()
+        found = json.loads(stored) if stored else None
+        return found if isinstance(found, dict) else None
 
     def announce(self, channel: Channel) -> None:
         if self._thread is not None:
@@ -257,12 +231,16 @@ class Membership(SharedRecords):
             with contextlib.suppress(StateError), self._database.writing() as connection:
                 connection.exec_driver_sql(_END, {"id": self._id})
         self._id = 0
-        os.close(self._waker)
-        os.close(self._wakes)
+        with self._waking:  # nobody may write into what gets these numbers next
+            os.close(self._waker)
+            os.close(self._wakes)
+            self._waker = self._wakes = -1
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is woken already
-            os.write(self._wakes, b"x")
+        with self._waking:
+            if self._wakes >= 0:
+                with contextlib.suppress(BlockingIOError):  # it is woken already
+                    os.write(self._wakes, b"x")
 
     def _run(self) -> None:
         """The thread: a connection after the other."""
@@ -316,27 +294,26 @@ class Membership(SharedRecords):
                 channels, self._announced = self._announced, set()
                 for channel in channels:
                     self._execute(connection, f"NOTIFY {channel}", {})
+            # Before the wait: what arrived with the response to a statement makes no descriptor readable.
+            self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
             seconds = max(0.0, renewed + self._renewal - time.monotonic())
             self._wait(connection, min(seconds, _COALESCE_SECONDS) if self._announced else seconds)
-            self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
 
     @property
     def _renewal(self) -> float:
         """Seconds between two renewals."""
-        return min(self._lease.renewal, self._leads_seconds / 4 or self._lease.renewal)
+        return min(self._lease.renewal, self.leader.seconds / 4 or self._lease.renewal)
 
     def _renew(self, connection: psycopg.Connection[Any]) -> None:
         worker, asked, alive_until = self._id, time.monotonic(), _clock() + self._lease.patience
         renewal = {"id": worker, "started": self.started_at, "seconds": self._lease.seconds}
         found = self._execute(connection, _RENEW, renewal)
-        if found is not None and self._leads_seconds and asked - self._led_at < self._lease.longest_scan:
-            values = {"id": worker, "scope": self._database.scope, "seconds": self._leads_seconds}
-            self._execute(connection, _RENEW_LEAD, values)
         if found is None:
             if worker:
                 self.leave(worker)
                 self.join()
             return
+        self.leader.renew(connection, worker)
         self._alive_until = alive_until
         answered = time.monotonic()
         if self._renewed_at is not None and answered - self._renewed_at > self._lease.patience:

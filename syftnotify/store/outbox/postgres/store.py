@@ -11,7 +11,8 @@ from syftnotify.store.outbox.alert_rules import AlertRuleStore
 from syftnotify.store.outbox.alert_targets import AlertTargets
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.inbox import PostgresInbox
-from syftnotify.store.outbox.postgres.membership import Lease, Membership
+from syftnotify.store.outbox.postgres.lease import Lease
+from syftnotify.store.outbox.postgres.membership import Membership
 from syftnotify.store.outbox.postgres.migration import prepare
 from syftnotify.store.outbox.postgres.queue import PostgresQueue
 from syftnotify.store.outbox.postgres.timeline import follow_timeline, recorded_timeline
