@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from syftnotify.core.cluster import DatabaseFacts, WorkerMode
+from syftnotify.runtime.opening import connect_outbox
 from syftnotify.services.doctor.database import check_facts
 from syftnotify.services.doctor.findings import Level
+from syftnotify.services.settings import load
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
 from tests.outbox_helpers import enqueue, submitted
@@ -96,16 +99,15 @@ def test_transports_of_the_workers_are_compared(box: Box, database_url: str, ope
     assert "different settings" not in lines
 
 
-def test_alert_rules_of_a_home_without_delivery_are_named(
-    box: Box, database_url: str, open_worker: OpenWorker
-) -> None:
+def test_alert_rules_of_a_home_without_delivery_are_named(box: Box, database_url: str, open_worker: OpenWorker) -> None:
     """Workers of other homes cannot decrypt the URLs."""
     box.configure({"database": database_url})
     own, other = open_worker(OWNER), open_worker(OTHER)
     own.cluster.join(WorkerMode.SCAN, {"box": "1"})
     other.cluster.join(WorkerMode.FULL, {"box": "1"})
     box.notify("alerts", "add", "--job", "sync", "--webhook", "https://hooks.example/x", check=0)
-    (rule,) = own.alert_rules.all()
+    with closing(connect_outbox(load(box.home))) as with_key:
+        (rule,) = with_key.alert_rules.all()
     enqueue(own, submitted(), transport=rule.endpoint)
 
     text = "1 notification waits for the URL of a rule, and no worker of this home delivers"
