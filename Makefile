@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Eight at once suit two cores, because many tests wait for a process most of the time. The order is random; the seed is
+# Six at once suit two cores, because many tests wait for a process most of the time. The order is random; the seed is
 # printed, and ARGS=--randomly-seed=N repeats it.
-PYTEST := $(BIN)/python -m pytest -n 8
+PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
 # Compiled modules are kept: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE =

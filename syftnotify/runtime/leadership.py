@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _LEASE_INTERVALS = 2.0
 # The next leader detects again what happened since the last save; the outbox recognizes it. So there are few saves.
 _SAVE_SECONDS = 60.0
+_REPLACED = "another worker scans this tree now; this one stands by"
 
 
 class Leadership:
@@ -50,7 +51,7 @@ class Leadership:
         """
         epoch = self._cluster.leader.acquire(self._seconds)
         if self.is_held and not epoch:
-            log.warning("another worker scans this tree now; this one stands by")
+            log.warning(_REPLACED)
         if not epoch or epoch == self._epoch:
             self.is_held = bool(epoch)
             return False
@@ -83,6 +84,8 @@ class Leadership:
         version = (found.st_mtime_ns, found.st_size)
         if version != self._saved:
             self.is_held = self._cluster.leader.save_ledger(self._read())
+            if not self.is_held:
+                log.warning(_REPLACED)
             self._saved, self._saved_at = version, self._monotonic()
 
     def _read(self) -> bytes:

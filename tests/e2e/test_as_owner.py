@@ -16,6 +16,7 @@ from tests.other_user import NOBODY, run_as_other_user
 from tests.support import OWNER, Box
 
 
+@pytest.mark.thorough
 def test_worker_program_refuses_root_in_a_foreign_home(foreign_box: Box) -> None:
     """C7."""
     done = subprocess.run(

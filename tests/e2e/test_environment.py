@@ -102,6 +102,7 @@ def test_user_without_entry_can_run_a_worker() -> None:
             assert done.returncode == 0, (arguments, done.stderr)
 
 
+@pytest.mark.thorough
 def test_argument_that_is_not_text_is_an_error(wide_box: Box) -> None:
     """D2"""
     done = run_with(wide_box.environment(), "why", os.fsdecode(b"\xff"))

@@ -43,6 +43,7 @@ def run_setup_auth(credentials: Path, folder: Path, **env: str) -> subprocess.Co
     )
 
 
+@pytest.mark.thorough
 def test_consent_in_a_browser_saves_a_token_with_the_credentials(google: Google, tmp_path: Path) -> None:
     """S02."""
     credentials = google.write_credentials(tmp_path / "creds" / "credentials.json")
@@ -62,6 +63,7 @@ def test_consent_in_a_browser_saves_a_token_with_the_credentials(google: Google,
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_consent_without_a_browser_is_a_sign_in_error(google: Google, tmp_path: Path) -> None:
     """S02: an error that says what to do, not a traceback."""
     credentials = google.write_credentials(tmp_path / "credentials.json")
@@ -124,6 +126,7 @@ def run_init(box: Box, google: Google, words: list[str], *, terminal: bool) -> t
     return code, heard
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("terminal", "token_path"), [(True, "gmail_token.json"), (False, "tokens/mail.json")])
 def test_init_without_a_browser_saves_a_token_and_sends_a_test(
     google: Google, box: Box, tmp_path: Path, terminal: bool, token_path: str

@@ -94,6 +94,7 @@ def test_run_once_warns_of_secrets_readable_by_others(google: Google, box: Box, 
     assert path.stat().st_mode & 0o777 == mode
 
 
+@pytest.mark.thorough
 def test_files_of_a_home_are_private_for_any_umask(google: Google, box: Box, tree_with_peer: DemoTree) -> None:
     """S16."""
     shutil.rmtree(box.home.root)

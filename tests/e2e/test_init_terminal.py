@@ -59,6 +59,7 @@ def test_init_in_terminal_does_not_ask_for_given_options(
     assert "?" not in terminal.output
 
 
+@pytest.mark.thorough
 def test_init_in_terminal_offers_the_import_from_syft_bg(
     new_user: Box, user_home: Path, open_terminal: OpenTerminal
 ) -> None:
@@ -126,6 +127,7 @@ def test_init_in_terminal_with_existing_config_shows_it_and_asks_what_to_change(
     assert "# my own comment" in (user_home / "config.yaml").read_text()
 
 
+@pytest.mark.thorough
 def test_init_in_terminal_changes_the_mail_server(new_user: Box, user_home: Path, open_terminal: OpenTerminal) -> None:
     with serve_mail() as old, serve_mail(users={"me": "new password"}) as new:
         new_user.notify("init", "--email", OWNER, "--smtp-url", f"smtp://127.0.0.1:{old.port}", check=0)

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from contextlib import closing
 
+import pytest
+
 from syftnotify.services.demo import Tree
 from syftnotify.system import worker_status
 from tests.support import TIMEOUT, Box, wait_until
 
 
+@pytest.mark.thorough
 def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree_with_peer: Tree) -> None:
     """B07."""
     process = subprocess.Popen(
@@ -36,6 +39,7 @@ def test_run_in_foreground_ends_on_ctrl_c(box: Box, tree_with_peer: Tree) -> Non
     assert "Traceback" not in arguments
 
 
+@pytest.mark.thorough
 def test_signal_while_the_outbox_is_opened_stops_the_worker_in_order(box: Box) -> None:
     """The worker ends as after any other stop, instead of counting as killed."""
     box.scan()

@@ -153,6 +153,7 @@ def test_no_command_file_or_process_list_shows_an_echoed_secret(echoing_box: Box
     assert_absent(files.values(), EVERYWHERE)
 
 
+@pytest.mark.thorough
 def test_start_with_config_error_shows_no_secret(echoing_box: Box) -> None:
     config = yaml.safe_load(echoing_box.home.config.read_text())
     config["transports"]["oncall"]["tokn"] = "x"

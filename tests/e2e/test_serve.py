@@ -28,6 +28,7 @@ def new_token(box: Box, *options: str) -> str:
     return box.notify("token", "create", "--user", ANA, *options, check=0).stdout.strip()
 
 
+@pytest.mark.thorough
 def test_token_is_printed_alone_and_works_until_it_is_revoked(home: Box) -> None:
     done = home.notify("token", "create", "--user", ANA.upper(), check=0)
     secret = done.stdout.removesuffix("\n")
@@ -76,6 +77,7 @@ class Stream:
             self.lines.extend(response.iter_lines())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_ends_at_a_signal_with_clients_attached(home: Box, number: signal.Signals) -> None:
     secret = new_token(home)
@@ -112,6 +114,7 @@ def test_server_in_the_worker_shows_what_the_worker_notifies(box: Box) -> None:
     assert "Traceback" not in box.home.log.read_text()
 
 
+@pytest.mark.thorough
 def test_worker_whose_port_is_in_use_notifies_without_the_api(home: Box) -> None:
     """One bad setting stops nothing else; `start` and `status` say so."""
     with serve_process(home.home, home.environment()) as (_, url):
@@ -124,6 +127,7 @@ def test_worker_whose_port_is_in_use_notifies_without_the_api(home: Box) -> None
         assert "the API is not served: cannot listen on" in " ".join(text.split())
 
 
+@pytest.mark.thorough
 def test_worker_serves_when_its_port_is_free_again(home: Box) -> None:
     with serve_process(home.home, home.environment()) as (_, url):
         home.configure({"serve": {"enabled": True, "port": int(url.rpartition(":")[2])}})

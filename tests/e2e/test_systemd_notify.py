@@ -110,6 +110,7 @@ def blocked_scan(box: Box) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thorough
 def test_worker_reports_ready_alive_and_stopping(supervisor: Supervisor) -> None:
     """B07, S16, F2: ready after the first scan; alive about twice per limit, however rare the scans are."""
     configure_polling(supervisor.box)

@@ -97,6 +97,7 @@ def test_output_in_a_terminal_is_not_wider_than_80_columns(busy_box: Box, open_t
         assert not too_wide, (command, too_wide)
 
 
+@pytest.mark.thorough
 def test_history_has_a_header_and_one_line_per_notification(busy_box: Box, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal(busy_box, "history")
     assert terminal.wait() == 0

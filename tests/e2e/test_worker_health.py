@@ -79,6 +79,7 @@ def failures(box: Box, step: str = "scan") -> int:
     return int(worker_status.read(box.home).failures.get(step, {"count": 0})["count"])
 
 
+@pytest.mark.thorough
 def test_scan_failing_repeatedly_is_unhealthy_until_it_succeeds(
     box: Box, tree_with_peer: DemoTree, ping_server: PingServer
 ) -> None:

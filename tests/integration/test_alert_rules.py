@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.fakes.web import WebServer, close_connection, serve_web
 from tests.queries import add_alert_rule, json_list
 from tests.support import ANA, BO, OWNER, Box
@@ -82,6 +84,7 @@ def test_alert_rule_with_registered_webhook_uses_its_format(box: Box, alert_tree
     assert request.json["job"]["error"] == "KeyError: 'age'"
 
 
+@pytest.mark.thorough
 def test_long_run_alert_is_sent_once_by_its_rule(box: Box, alert_tree: Tree) -> None:
     """N13: other rules may have other thresholds for the same job."""
     box.configure(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from syftnotify.store.outbox.store import SqliteOutbox
 from tests.integration.failing_server import READER, Server, enqueue, transport_queue
 from tests.support import Clock, MakeDispatcher
 
 
+@pytest.mark.thorough
 def test_one_submitter_uses_at_most_a_fifth_of_the_daily_limit(
     make: MakeDispatcher, outbox: SqliteOutbox, clock: Clock
 ) -> None:
@@ -45,6 +48,7 @@ def test_daily_share_survives_a_restart(make: MakeDispatcher, outbox: SqliteOutb
     assert len(server.accepted) <= 100
 
 
+@pytest.mark.thorough
 def test_without_a_daily_limit_no_share_applies(make: MakeDispatcher, outbox: SqliteOutbox) -> None:
     """C3: `daily_limit: none`."""
     server = Server()

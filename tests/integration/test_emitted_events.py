@@ -97,6 +97,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.thorough
 def test_emitted_payload_keys_of_any_type_stop_no_event(box: Box) -> None:
     """C05, X11: `tags` of another scheduler may be an object, `code` a number."""
     box.configure({"routes": [{"match": {"not": {"tags": "quiet"}}, "to": ["owner"]}]})

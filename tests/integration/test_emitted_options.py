@@ -108,6 +108,7 @@ def test_emit_alerts_notify_like_the_block_of_a_job(box: Box, hook: WebServer) -
     assert [request.json["event"] for request in hook.requests] == ["job_completed"]
 
 
+@pytest.mark.thorough
 def test_emit_fifty_recipients_are_accepted_and_named_once(box: Box) -> None:
     """C4: an address in both options, in any letter case, counts once."""
     box.configure({"routes": NO_ROUTE})

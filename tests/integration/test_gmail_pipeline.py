@@ -247,6 +247,7 @@ def test_gmail_hostile_job_name_adds_no_recipient(google: Google, box: Box, tree
         assert b"\r\nBcc:" not in post.source
 
 
+@pytest.mark.thorough
 def test_start_without_a_token_names_notify_init(google: Google, box: Box, tree: Tree) -> None:
     """S03."""
     box.home.token.unlink()

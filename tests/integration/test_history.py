@@ -227,6 +227,7 @@ def test_prune_deletes_in_chunks_and_keeps_open_events(box: Box, open_events: in
     assert open_events > 1000 or max(history.sizes) <= 1000
 
 
+@pytest.mark.thorough
 def test_prune_deletes_nothing_without_a_confirmation(box: Box) -> None:
     with contextlib.closing(SqliteOutbox(box.home.outbox)) as outbox:
         outbox.enqueue(gpu_events(0, 3), [], 100.0)

@@ -107,6 +107,7 @@ def test_request_waits_from_when_it_was_first_seen_in_one_process(box: Box) -> N
         app.close()
 
 
+@pytest.mark.thorough
 def test_job_that_cannot_be_read_waits(box: Box, tree: Tree) -> None:
     box.scan()
     tree.submit("broken", ANA)

@@ -38,6 +38,7 @@ def test_quiet_hours_are_off_by_default_and_exempt_high_severity(
 HOUR = 3600.0
 
 
+@pytest.mark.thorough
 def test_reminders_are_off_by_default(box: Box, tree: Tree) -> None:
     """N13, X08: for a waiting and for a running job, for a month."""
     start_with(box, tree, {})

@@ -40,6 +40,7 @@ def reasons(box: Box, recipient: str) -> set[tuple[str, str, str]]:
     return {(each["event"], each["entity"].rpartition("/")[2], each["reason"]) for each in found}
 
 
+@pytest.mark.thorough
 def test_reading_takes_an_event_out_of_the_digest_of_that_person(box: Box, night: Tree) -> None:
     """Also a reminder that waits for the end of quiet hours. What the submitter gets stays."""
     for name in ("one", "two"):

@@ -20,6 +20,7 @@ def submit_all(tree: Tree, count: int, domain: str = "crowd.example") -> list[st
     return crowd
 
 
+@pytest.mark.thorough
 def test_twenty_new_recipients_a_day_are_mailed(box: Box, unknown_tree: Tree) -> None:
     """C1: known ones included; the owner gets every request, and one alert a day."""
     unknown_tree.adds_peers = True

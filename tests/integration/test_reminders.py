@@ -19,6 +19,7 @@ def tree(box: Box) -> Tree:
     return tree
 
 
+@pytest.mark.thorough
 def test_waiting_job_reminds_the_owner_once_per_threshold(box: Box, tree: Tree) -> None:
     """X08"""
     tree.submit("survey", ANA)

@@ -74,6 +74,7 @@ def test_smtp_auth_failure_pauses_and_drops_nothing(box: Box, step: str) -> None
     assert outbox_counts(box) == tally(sent=2)
 
 
+@pytest.mark.thorough
 def test_smtp_password_is_in_no_log_and_no_file(box: Box, ca: Authority, caplog: pytest.LogCaptureFixture) -> None:
     """N03"""
     caplog.set_level(logging.DEBUG)

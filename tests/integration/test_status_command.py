@@ -133,6 +133,7 @@ def test_command_unwritable_home_fails_without_traceback(box: Box, command: tupl
     assert str(box.home.root) in done.stderr
 
 
+@pytest.mark.thorough
 def test_start_broken_config_lists_every_mistake(box: Box) -> None:
     """S15, S16, D11."""
     box.home.config.write_text(

@@ -177,6 +177,7 @@ def test_mail_continues_the_conversations_of_syft_bg(box: Box, syft_bg: Path, go
         assert [thread for entity, thread in found.items() if entity.endswith(f"/{name}")] == [threads[name]]
 
 
+@pytest.mark.thorough
 def test_import_may_be_repeated_with_a_newer_record(box: Box, syft_bg: Path) -> None:
     """B05: the notify service went on for a while."""
     box.notify(*IMPORT, "--transport", "maildir", check=0)

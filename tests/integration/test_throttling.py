@@ -35,6 +35,7 @@ from tests.support import Clock, tally
 RARE = "rare@uni.example"
 
 
+@pytest.mark.thorough
 def test_messages_above_the_threshold_are_one_digest(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06"""
     box = DigestRecorder()
@@ -50,6 +51,7 @@ def test_messages_above_the_threshold_are_one_digest(make_throttling: Make, outb
     assert outbox.history.counts() == tally(sent=201, notifications=250)
 
 
+@pytest.mark.thorough
 def test_next_digest_is_due_one_interval_after_the_last(
     make_throttling: Make, outbox: SqliteOutbox, clock: Clock
 ) -> None:
@@ -126,6 +128,7 @@ def test_alerts_of_the_worker_are_never_in_a_digest(
     assert outbox.history.counts().waiting == 10
 
 
+@pytest.mark.thorough
 def test_restart_within_the_window_keeps_the_count(make_throttling: Make, outbox: SqliteOutbox, clock: Clock) -> None:
     """X06, X01: the count survives a crash."""
     box = DigestRecorder()

@@ -131,6 +131,7 @@ class Interleaved(RuleBasedStateMachine):
         outbox, is_ended = self.shared.outboxes[worker], self._is_ended(self.numbers[worker])
         messages = outbox.queue.claim("box", self.now, worker_id=f"worker {worker}", limit=limit)
         assert not (is_ended and messages)
+        assert messages or is_ended or not any(map(self._is_claimable, self.known.values()))
         assert len(messages) <= limit
         for message in messages:
             for item in message:
@@ -145,16 +146,19 @@ class Interleaved(RuleBasedStateMachine):
     def _check_claimed(self, item: ClaimedNotification) -> None:
         """It was due, nobody else sends it, and nothing earlier of its conversation is unfinished."""
         known = self.known[item.scope, item.id]
-        assert known.state in {PENDING, UNKNOWN}
-        assert known.not_before <= self.now
+        assert self._is_claimable(known)
         assert item.is_repeated == (known.state == UNKNOWN)
+
+    def _is_claimable(self, known: Known) -> bool:
+        """Whether a worker may claim it now."""
         earlier = [
             other
             for other in self.known.values()
             if other.conversation == known.conversation and other.order < known.order
         ]
         blocking = [other for other in earlier if other.state in {PENDING, SENDING, UNKNOWN}]
-        assert not [other for other in blocking if not known.bundle or other.bundle != known.bundle]
+        is_blocked = any(not known.bundle or other.bundle != known.bundle for other in blocking)
+        return known.state in {PENDING, UNKNOWN} and known.not_before <= self.now and not is_blocked
 
     def finish(self, worker: int, number: int) -> None:
         """The oldest message of a worker ends; the outcome counts only if its claim is still valid."""

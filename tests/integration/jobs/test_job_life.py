@@ -38,6 +38,7 @@ def test_job_life_is_notified_step_by_step(box: Box, tree: Tree, scan: Scan) -> 
     assert {entity for mail in box.mails() for entity in mail.entities if entity.startswith("job/")} == {tree.entity()}
 
 
+@pytest.mark.thorough
 def test_jobs_of_all_layouts_in_one_root_are_notified(box: Box, disk: Disk, scan: Scan) -> None:
     """X10: every layout at once, each job once through its whole life."""
     trees = {key: tree(disk) for key, tree in TREES.items()}

@@ -58,6 +58,7 @@ def test_submission_mail_names_the_files_it_leaves_out(box: Box, tree: Tree) -> 
         assert name in mail.text
 
 
+@pytest.mark.thorough
 @on("D")
 def test_submission_mail_with_names_of_any_length_is_not_clipped(box: Box, tree: Tree) -> None:
     """C2, B02: the list is bounded in bytes, too."""

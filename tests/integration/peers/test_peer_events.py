@@ -67,6 +67,7 @@ def test_grant_in_the_snapshot_is_notified_to_the_peer_once(box: Box, disk: Disk
     assert scan_after(box, 10) == NOTHING
 
 
+@pytest.mark.thorough
 @WITH_FOLDERS
 def test_folders_after_a_recorded_request_are_its_grant(box: Box, disk: Disk, tree: Tree) -> None:
     """E: notified once."""
@@ -196,6 +197,7 @@ def known_peers(box: Box, disk: Disk) -> None:
     assert scan_after(box, 10) == requested(ANA)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("known_peers")
 def test_request_after_three_absences_is_notified_again(box: Box, disk: Disk) -> None:
     """E: through restarts: each scan here is one of a new process."""

@@ -44,11 +44,11 @@ def test_leader_that_hangs_is_replaced_when_its_time_is_over(open_worker: OpenWo
 def test_leader_stays_while_it_renews(open_worker: OpenWorker) -> None:
     """A scan may take longer than the time for which the leader leads."""
     first, second = open_worker(), open_worker()
-    assert first.cluster.leader.acquire(0.4)
+    assert first.cluster.leader.acquire(2.0)
     start = second.cluster.workers()[0].renewed_at
 
-    wait_until(lambda: second.cluster.workers()[0].renewed_at > start + 1.0)
-    assert not second.cluster.leader.acquire(0.4)
+    wait_until(lambda: second.cluster.workers()[0].renewed_at > start + 2.5)
+    assert not second.cluster.leader.acquire(2.0)
 
 
 def test_leader_whose_scan_does_not_end_is_replaced(open_worker: OpenWorker) -> None:
@@ -222,14 +222,14 @@ def test_leader_whose_only_substitute_has_ended_goes_on(tmp_path: Path, database
 
 
 def test_scan_that_makes_progress_may_take_long(open_worker: OpenWorker) -> None:
-    first, second = open_worker(lease=replace(SHORT_LEASE, longest_scan=0.5)), open_worker()
-    assert first.cluster.leader.acquire(0.4)
+    first, second = open_worker(lease=replace(SHORT_LEASE, longest_scan=1.0)), open_worker()
+    assert first.cluster.leader.acquire(2.0)
     start = second.cluster.workers()[0].renewed_at
 
     def has_scanned() -> bool:
         first.cluster.leader.extend()
-        assert not second.cluster.leader.acquire(0.4)
-        return second.cluster.workers()[0].renewed_at > start + 1.0
+        assert not second.cluster.leader.acquire(2.0)
+        return second.cluster.workers()[0].renewed_at > start + 3.5
 
     wait_until(has_scanned)
 

@@ -153,6 +153,7 @@ def test_slow_request_is_ended(box: Box, start: bytes) -> None:
     assert answer == b"" or answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 200"))
 
 
+@pytest.mark.thorough
 def test_no_get_request_changes_anything(served: Served, operator: httpx.Client) -> None:
     """Neither the database nor the files of the home, also where a page has a cursor."""
     served.store(51)

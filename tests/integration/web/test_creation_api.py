@@ -85,6 +85,7 @@ def test_key_of_another_token_is_another_key(served: Served, viewer: httpx.Clien
     assert len(records(viewer.get(CREATE))) == 2
 
 
+@pytest.mark.thorough
 def test_hundred_requests_with_one_key_at_once_create_one(served: Served, viewer: httpx.Client) -> None:
     client = served.client("service")
     with ThreadPoolExecutor(20) as pool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import Box
@@ -37,6 +38,7 @@ def changes(served: Served) -> Iterator[Mapping[Sample, float]]:
         before = now
 
 
+@pytest.mark.thorough
 def test_metrics_follow_a_delivery_that_fails_first(box: Box) -> None:
     """X09: scans, events, attempts by outcome, queue depth and age, time to first attempt, transport state."""
     box.clock.now = time.time() - 3600  # the age of a queue is measured by the clock of the server

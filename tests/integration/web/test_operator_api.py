@@ -93,6 +93,7 @@ def test_webhook_of_a_private_network_is_refused(operator: httpx.Client, target:
     assert "/latest" not in response.text
 
 
+@pytest.mark.thorough
 def test_webhook_whose_name_leads_into_a_private_network_later_receives_nothing(served: Served) -> None:
     """DNS rebinding: the address of each connection is checked, not only that at the time of the rule."""
     with serve_web() as hook:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import httpx
+import pytest
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.models import NotificationState
@@ -55,6 +56,7 @@ def test_transport_shows_its_dead_letters_and_a_wrong_test_recipient(served: Ser
     assert 'value="nobody"' in card
 
 
+@pytest.mark.thorough
 def test_dead_letter_that_may_have_arrived_says_so(served: Served) -> None:
     enqueue(served.outbox, submitted("a"))
     claimed = claim_next(served.outbox)

@@ -96,6 +96,7 @@ def test_names_are_completed(box: Box) -> None:
     assert completed(box, "--home", shlex.quote(str(box.folder / "none")), "why", "") == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_offers_nothing_that_a_shell_interprets(box: Box, shell: str) -> None:
     """Shells insert names as they are. A job of the tree is offered by its entity instead, which is percent-encoded."""

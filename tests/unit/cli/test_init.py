@@ -117,6 +117,7 @@ def test_init_finds_the_syftbox_folder(new_user: Box, user_home: Path, tmp_path:
     assert read_config(user_home)["syftbox_root"] == str(tmp_path / name)
 
 
+@pytest.mark.thorough
 def test_init_without_sign_in_exits_with_code_five(new_user: Box, user_home: Path) -> None:
     """S15, D6: and prints the next step."""
     done = new_user.notify("init", "--email", OWNER, check=5)

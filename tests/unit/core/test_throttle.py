@@ -183,6 +183,7 @@ def test_throttle_bundle_of_another_kind_counts_as_a_message() -> None:
     assert window.not_before == 1.0
 
 
+@pytest.mark.thorough
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 60)), max_size=60))
 def test_throttle_limit_holds_for_any_rate_of_messages(bursts: list[tuple[float, int]]) -> None:
     """X06: at most 200 messages and one digest in any ten minutes."""

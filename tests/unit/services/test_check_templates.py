@@ -20,6 +20,7 @@ def write(folder: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
@@ -36,6 +37,7 @@ def test_check_lists_what_is_missing(tmp_path: Path, name: str, text: str, error
     assert [line for line in check_templates(tmp_path) if line.startswith(error)]
 
 
+@pytest.mark.thorough
 def test_check_accepts_the_built_in_templates(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert check_templates(built_in_folder()) == []
     run_command(Home(tmp_path), "preview", "--check", str(built_in_folder()))
@@ -43,12 +45,14 @@ def test_check_accepts_the_built_in_templates(capsys: pytest.CaptureFixture[str]
     assert "are valid" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_check_of_a_wrong_template_exits_with_1(box: Box) -> None:
     write(box.folder / "own", "emails/test.txt", "{{ nothing }}")
 
     assert "'nothing' is undefined" in box.notify("preview", "--check", str(box.folder / "own"), check=1).stdout
 
 
+@pytest.mark.thorough
 def test_gallery_has_all_samples_with_own_templates(box: Box) -> None:
     write(box.home.templates, "emails/test.html", "<p>my test</p>")
     index, *mails = write_gallery(box.home, box.folder / "gallery")

@@ -134,6 +134,7 @@ def test_submission_shows_an_entry_point_in_a_result_folder(tree: Tree) -> None:
     assert "outputs/main.py" in reviewed(tree)[0]
 
 
+@pytest.mark.thorough
 @on("D")
 def test_submission_with_large_closed_folders_counts_to_a_limit(tree: Tree) -> None:
     """C2: one of them takes nothing from another; executable names come first."""
@@ -175,6 +176,7 @@ def test_submission_of_very_many_folders_counts_them_above(tree: Tree) -> None:
     assert left_out["code/"] == "300 more in it or below, 0 of them executable or folders"
 
 
+@pytest.mark.thorough
 @on("D")
 def test_submission_with_a_large_folder_names_the_executable_file(tree: Tree) -> None:
     """C2: endings are read of all of them, and what is not listed is counted."""

@@ -194,6 +194,7 @@ def test_spool_folder_that_cannot_be_listed_is_warned_of_once(tmp_path: Path, ca
     assert len(warnings_of(caplog)) == 1
 
 
+@pytest.mark.thorough
 def test_spool_file_removed_while_it_is_read_stops_no_event(box: Box) -> None:
     """Two scans at once: one of them may be of `run --dry-run`."""
     done = threading.Event()

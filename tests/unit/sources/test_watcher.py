@@ -206,6 +206,7 @@ def test_watcher_with_folders_nested_too_deep_watches_none(
     watcher.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_watcher_with_deep_folders_made_later_is_honest(tmp_path: Path, changed: threading.Event) -> None:
     """B8: `is_watching` is true only if it is; Python 3.12 and later walk without recursion."""

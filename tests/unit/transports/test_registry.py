@@ -22,6 +22,7 @@ _OTHER_MEANINGS = {
 }
 
 
+@pytest.mark.thorough
 def test_transport_type_is_named_in_its_folder_only() -> None:
     """A new transport needs a folder and a registry entry, because no other module knows of single types."""
     package = Path(syftnotify.__file__).parent

@@ -112,7 +112,7 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
+        """A transaction for reading. The server does not enforce it, because that would cost a statement."""
         with self.writing() as connection:
             yield connection
 
