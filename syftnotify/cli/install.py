@@ -47,10 +47,12 @@ def _install(context: typer.Context, home: HomeOption) -> None:
 
     def stop_other_worker() -> None:
         nonlocal has_stopped_worker
-        pid = worker_lock.holder_pid(resolved)
-        if pid is not None and systemd.running_unit(resolved) != systemd.unit_name(resolved):
+        unit = systemd.running_unit(resolved)
+        if unit is None and worker_lock.holder_pid(resolved) is not None:
             stop_worker(resolved, _STOP_SECONDS)
             has_stopped_worker = True
+        elif unit is not None and unit != systemd.unit_name(resolved):
+            systemd.disable(unit)  # an instance of the template: otherwise both would start with the next session
 
     try:
         path = systemd.install(resolved, stop_other_worker=stop_other_worker)

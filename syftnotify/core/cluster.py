@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -52,11 +51,6 @@ class WorkerRecord:
     def scans(self) -> bool:
         """Whether it scans the tree of its scope, or could."""
         return self.mode in {WorkerMode.FULL, WorkerMode.SCAN}
-
-
-def level_of_failures(cluster: Cluster | None) -> int:
-    """The level at which a `StateError` of the outbox is logged: DEBUG in an outage that is logged already."""
-    return logging.DEBUG if cluster is not None and cluster.is_outage_known else logging.ERROR
 
 
 def without_leader(workers: Iterable[WorkerRecord]) -> list[str]:

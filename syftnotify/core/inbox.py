@@ -106,8 +106,11 @@ class Inbox(Protocol):
     def position(self) -> int | None:
         """The last position; None if nothing is stored."""
 
-    def resumable(self, position: int) -> int:
-        """`position`, or an earlier one if something may still be stored before it."""
+    def latest(self, recipient: str) -> InboxEntry | None:
+        """The latest notification of `recipient` before which none will be stored any more; a stream may begin there.
+
+        A page may already have later ones.
+        """
 
 
 def entry_id(notification_id: str) -> str:

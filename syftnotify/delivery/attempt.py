@@ -10,7 +10,7 @@ from functools import partial
 
 import jinja2
 
-from syftnotify.core.errors import DeliveryError, Failure, RecordedError, StateError
+from syftnotify.core.errors import DeliveryError, Failure, StateError
 from syftnotify.core.kinds import current_status
 from syftnotify.core.models import QUIET_HOURS_PREFIX, Item, Message, NotificationState, Receipt
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, NotificationQueue
@@ -106,6 +106,7 @@ class AttemptRunner:
         self._outcomes.record(claimed, write)
         if queue.options.allows_digest:
             self._throttling.undo(queue, claimed, claimed_at)
+        self._status.record_error(f"{queue.name}: {reason}")
         _log(logging.WARNING, "NOT SENT", queue, claimed, f": {reason}")
 
     def _render(self, queue: TransportQueue, claimed: Sequence[ClaimedNotification]) -> Message:
@@ -153,7 +154,7 @@ class AttemptRunner:
         remaining: list[ClaimedNotification] = []
         for item in claimed:
             (exhausted if decide_for([item]).gives_up else remaining).append(item)
-        self._status.last_error = RecordedError(now, f"{queue.name}: {error}")
+        self._status.record_error(f"{queue.name}: {error}")
         decision = Decision()
         for items, level in ((exhausted, logging.ERROR), (remaining, logging.WARNING)):
             if items:
@@ -176,7 +177,7 @@ class AttemptRunner:
         elif is_response and error.failure is Failure.TEMPORARY and health.consecutive_timeouts:
             decision = replace(decision, transport_wait=backoff(health.consecutive_timeouts, rand=random.random))
         if queue.pause(decision, error.failure, reason, self._monotonic()):
-            self._status.last_error = RecordedError(self._clock(), f"{queue.name}: {reason}")
+            self._status.record_error(f"{queue.name}: {reason}")
 
 
 def _item(claimed: ClaimedNotification) -> Item:

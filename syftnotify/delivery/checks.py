@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from syftnotify.core.errors import DeliveryError, Failure, RecordedError
+from syftnotify.core.errors import DeliveryError, Failure
 from syftnotify.core.retry import AttemptHistory, decide
 from syftnotify.delivery.claims import Claims
 from syftnotify.delivery.outcomes import DeliveryStatus
@@ -74,4 +74,4 @@ class TransportChecks:
             consecutive_timeouts=queue.health.consecutive_timeouts or 1,
         )
         if queue.pause(decision, error.failure, str(error), monotonic):
-            self._status.last_error = RecordedError(now, f"{queue.name}: {error}")
+            self._status.record_error(f"{queue.name}: {error}")

@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from syftnotify.core.cluster import level_of_failures
-from syftnotify.core.errors import RecordedError, StateError
+from syftnotify.core.errors import StateError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.attempt import AttemptRunner
@@ -21,6 +20,7 @@ from syftnotify.delivery.scheduler import Scheduler
 from syftnotify.delivery.shared_limits import WorkerLimits
 from syftnotify.delivery.throttling import Throttling
 from syftnotify.delivery.transport_queue import TransportQueue
+from syftnotify.system.logs import level_of_failures
 
 log = logging.getLogger(__name__)
 
@@ -170,11 +170,10 @@ class Dispatcher:
         try:
             timeout = self._run_pass()
         except StateError as error:
-            self.status.last_error = RecordedError(self._clock(), str(error))
+            self.status.record_error(str(error))
             log.log(level_of_failures(self._cluster), "the outbox cannot be used: %s", error)
         except Exception as error:  # for example no memory or threads; without this thread nothing is delivered
-            text = f"unexpected {type(error).__name__} in the dispatcher"
-            self.status.last_error = RecordedError(self._clock(), text)
+            self.status.record_error(f"unexpected {type(error).__name__} in the dispatcher")
             log.exception("unexpected error in the dispatcher")
             self._outcomes.recover()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ class DeliveryStatus:
 
     last_error: RecordedError = NO_ERROR
     failed_passes: int = 0  # scheduling passes in a row that failed
+
+    def record_error(self, text: str) -> None:
+        """Record an error, with the time on the clock of this machine, as all times of the status."""
+        self.last_error = RecordedError(time.time(), text)
 
 
 class OutcomeRecorder:
@@ -83,7 +88,7 @@ class OutcomeRecorder:
             try:
                 write()
             except _UNSTORABLE as error:  # a retry would fail again; `recover` at the next start makes it unknown
-                self._status.last_error = RecordedError(self._clock(), f"an outcome cannot be recorded: {error}")
+                self._status.record_error(f"an outcome cannot be recorded: {error}")
                 log.exception("an outcome cannot be recorded")
             self._unsaved.popleft()
 

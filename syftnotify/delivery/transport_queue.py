@@ -119,7 +119,7 @@ class TransportQueue:
         return self._shared is not None and self._bucket is not None
 
     def renderer_for(self, scope: str) -> Renderer:
-        """The renderer of messages of one home. Raises: StateError."""
+        """The renderer of messages of one home. Raises: StateError, DeliveryError."""
         return self._renderer if self._renderers is None else self._renderers(scope)
 
     def wait(self, monotonic: float) -> float:

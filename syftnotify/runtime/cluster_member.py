@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
+from syftnotify.core.cluster import WorkerRecord
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.core.text import plural
 from syftnotify.runtime.container import App, apply_settings_to_queue
@@ -17,9 +18,10 @@ from syftnotify.system import worker_status
 log = logging.getLogger(__name__)
 
 RECOVERY_SECONDS = 10.0  # between two searches for dead workers
-# After so many scans in a row that failed or had nothing to scan, a leader lets another worker of its home lead.
+# After so many scans in a row that failed or found no SyftBox folder, a leader lets another worker of its home lead.
 _MAX_UNFINISHED_SCANS = 3
-_STAND_BACK_INTERVALS = 10.0  # for which it does not lead again
+_STAND_BACK_INTERVALS = 10.0  # for which it does not lead again, if another worker does
+_TAKEOVER_INTERVALS = 3.0  # in which another worker leads, if it can
 
 
 class ClusterMember:
@@ -32,7 +34,7 @@ class ClusterMember:
         self._leadership: Leadership | None = None
         self._must_begin = False  # this worker leads, and has not begun yet, for example because of an error
         self._unfinished_scans = 0  # in a row, as the leader
-        self._stands_back_until = -math.inf  # on the monotonic clock
+        self._stepped_back_at = -math.inf  # on the monotonic clock
         if app.outbox.cluster is not None:
             self._interval = float(app.settings.config.notify.interval)
             self._leadership = Leadership(app.outbox.cluster, app.settings.home.state, self._interval)
@@ -59,18 +61,18 @@ class ClusterMember:
             return False
         self._app.dispatcher.refresh_pauses()
         if self._unfinished_scans >= _MAX_UNFINISHED_SCANS and self._has_substitute():
-            log.warning("the last %d scans failed or found nothing; another worker may lead", self._unfinished_scans)
+            log.warning("the last %d scans were not completed; another worker may lead", self._unfinished_scans)
             self._unfinished_scans = 0
-            self._stands_back_until = self._monotonic() + _STAND_BACK_INTERVALS * self._interval
+            self._stepped_back_at = self._monotonic()
             self._leadership.release()
-        if self._monotonic() < self._stands_back_until:
+        if self._stands_back():
             return False
+        self._unfinished_scans += 1
         if self._leadership.acquire():
             self._must_begin = True
         if not self.leads:
-            return False
-        self._unfinished_scans += 1
-        if not self._must_begin:
+            self._unfinished_scans = 0
+        if not (self._must_begin and self.leads):
             return False
         if self._leadership.took_over:
             self._app.ledger.invalidate_revision()  # from now on its saves are not those of the last leader
@@ -99,13 +101,23 @@ class ClusterMember:
 
         return record
 
+    def _stands_back(self) -> bool:
+        """Whether this worker leaves the tree to another one, although it could lead."""
+        intervals = (self._monotonic() - self._stepped_back_at) / self._interval
+        if intervals < _TAKEOVER_INTERVALS:
+            return True
+        return intervals < _STAND_BACK_INTERVALS and any(other.is_leader for other in self._others())
+
     def _has_substitute(self) -> bool:
         """Whether another worker of this home could lead."""
+        return any(other.scans for other in self._others())
+
+    def _others(self) -> list[WorkerRecord]:
+        """The other workers of this home."""
         cluster = self._app.outbox.cluster
         assert cluster is not None  # for mypy
         own = cluster.join()
-        others = [each for each in cluster.workers() if each.id != own]
-        return any(each.scans and each.scope == cluster.scope for each in others)
+        return [each for each in cluster.workers() if each.id != own and each.scope == cluster.scope]
 
     def finish(self) -> None:
         """Save what this worker knows, before it ends. Raises: StateError.

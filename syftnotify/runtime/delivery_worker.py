@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from syftnotify.config.load import Settings
-from syftnotify.core.cluster import WorkerMode, level_of_failures
+from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import ConfigError, NotifyError
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.delivery.dispatcher import Dispatcher
@@ -18,6 +18,7 @@ from syftnotify.runtime import systemd
 from syftnotify.runtime.cluster_member import RECOVERY_SECONDS, recover
 from syftnotify.runtime.container import build_dispatcher, join_cluster, transport_queue, transport_sections
 from syftnotify.runtime.opening import connect_outbox
+from syftnotify.system.logs import level_of_failures
 from syftnotify.transports.webhook.alert_targets import settings_of_targets
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from syftnotify.core.detection import Changes
-from syftnotify.core.errors import StateError
 from syftnotify.core.kinds import END_KINDS, EventKind, Status
 from syftnotify.core.models import Event, Peer, SnapshotStatus
 from syftnotify.core.outbox import OutboxStore
@@ -170,6 +169,10 @@ class Pipeline:
         seconds = READ_SECONDS if self._jobs.has_scanned and not after_downtime else math.inf
         options = ScanOptions(changed_paths, skip_archived, seconds, progress)
         report, changes = self._scan(options, now, after_downtime=after_downtime, dry_run=dry_run)
+        cluster = self._outbox.cluster
+        if not dry_run and cluster is not None and cluster.leader.is_taken():
+            log.warning("another worker scans this tree now; the changes that this scan found are left to it")
+            return emitted
         if not dry_run:
             self._record(report, changes, now)
         report.add(emitted)
@@ -243,11 +246,8 @@ class Pipeline:
     def _record(self, report: ScanReport, found: _Recordable, now: float) -> None:
         """Enqueue and record the result of a scan."""
         reached("tick.scanned")
-        cluster = self._outbox.cluster
-        if cluster is not None and cluster.leader.is_taken():
-            raise StateError("another worker scans this tree now; nothing of this scan is recorded")
         # After a change of the leader the ledger lacks what the last one has enqueued since it was saved.
-        is_shared = cluster is not None and bool(report.events)
+        is_shared = self._outbox.cluster is not None and bool(report.events)
         known = self._outbox.events.known(event.key for event in report.events) if is_shared else set()
         self._outbox.submissions.record(report.new_submissions, [], now)
         self._enqueue(report, now)

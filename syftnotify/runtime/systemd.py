@@ -196,7 +196,7 @@ def uninstall(home: Home) -> Path | None:
     path = unit_path(home)
     if not path.exists():
         return None
-    _systemctl("disable", "--now", path.name)
+    disable(path.name)
     path.unlink()
     _systemctl("daemon-reload")
     return path
@@ -213,7 +213,7 @@ def uninstall_template() -> Path | None:
         return None
     pattern = TEMPLATE_NAME.replace("@", "@*")
     for line in _systemctl("list-units", "--all", "--plain", "--no-legend", pattern).splitlines():
-        _systemctl("disable", "--now", line.split()[0])
+        disable(line.split()[0])
     path.unlink()
     _systemctl("daemon-reload")
     return path
@@ -237,6 +237,11 @@ def _unit_names(home: Home) -> Iterator[str]:
         yield unit_name(home)
     if (_unit_folder() / TEMPLATE_NAME).exists():
         yield _run("systemd-escape", "--path", f"--template={TEMPLATE_NAME}", str(home.root))
+
+
+def disable(unit: str) -> None:
+    """Stop `unit`, and do not start it with later sessions. Raises: NotifyError."""
+    _systemctl("disable", "--now", unit)
 
 
 def restart(unit: str) -> None:

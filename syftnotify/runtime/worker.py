@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from syftnotify import __version__
 from syftnotify.config.load import Settings
-from syftnotify.core.cluster import WorkerMode, level_of_failures
+from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import AlreadyRunningError, LockLostError, StateError
 from syftnotify.runtime import systemd
 from syftnotify.runtime.cluster_member import ClusterMember
@@ -24,6 +24,7 @@ from syftnotify.runtime.status_reporter import Served, StatusReporter, Step
 from syftnotify.runtime.vanished_folders import VanishedFolders
 from syftnotify.runtime.wakeup import WakeupPipe
 from syftnotify.sources.syftbox.watch.watcher import ChangeWatcher
+from syftnotify.system.logs import level_of_failures
 from syftnotify.system.worker_lock import WorkerLock
 from syftnotify.system.worker_status import Phase
 

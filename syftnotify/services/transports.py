@@ -12,7 +12,7 @@ from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import RenderContext, TransportSettings
 from syftnotify.core.cluster import Cluster
-from syftnotify.core.errors import ConfigError, StateError
+from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import INBOX
 from syftnotify.core.ports import Renderer
@@ -109,7 +109,8 @@ class ScopeRenderers:
         """The renderer for `scope`.
 
         Raises:
-            StateError: the database cannot be used, or that home has published nothing.
+            StateError: the database cannot be used.
+            DeliveryError: that home has published nothing.
         """
         if scope == self._settings.config.scope:
             return self._own
@@ -117,7 +118,9 @@ class ScopeRenderers:
         if renderer is None or self._monotonic() - built_at >= _CONTEXT_SECONDS:
             published = self._cluster.context(scope)
             if published is None:
-                raise StateError(f"the home of {scope} has not published its links", hint="start its worker once")
+                raise DeliveryError(
+                    Failure.TEMPORARY, f"the home of {scope} has not published its links; start its worker once"
+                )
             renderer = build_renderer(self._settings, self._name, self._section, self._context(published))
             self._others[scope] = (self._monotonic(), renderer)
         return renderer

@@ -21,6 +21,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from syftnotify.core.cluster import Cluster
 from syftnotify.core.text import escape_block
 
 MAX_BYTES = 10_000_000
@@ -81,6 +82,11 @@ class _LogFile(RotatingFileHandler):
         with contextlib.suppress(PermissionError):  # the rotating program changed its owner
             Path(self.baseFilename).chmod(0o600)
         return file
+
+
+def level_of_failures(cluster: Cluster | None) -> int:
+    """The level at which a `StateError` of the outbox is logged: DEBUG in an outage that is logged already."""
+    return logging.DEBUG if cluster is not None and cluster.is_outage_known else logging.ERROR
 
 
 def configure(path: Path | None, *, level: str = "info", echo: TextIO | None = None) -> None:

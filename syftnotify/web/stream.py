@@ -18,12 +18,13 @@ from typing import Any, Protocol
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from syftnotify.core.cluster import Channel, Cluster, WorkerMode, level_of_failures
+from syftnotify.core.cluster import Channel, Cluster, WorkerMode
 from syftnotify.core.errors import NotifyError
 from syftnotify.core.inbox import InboxBatch, InboxEntry, pushed_object
 from syftnotify.core.outbox import OutboxStore
 from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.sessions import valid_token_ids
+from syftnotify.system.logs import level_of_failures
 from syftnotify.web.problems import problem
 
 log = logging.getLogger(__name__)
@@ -191,13 +192,9 @@ class StreamHub:
         return await asyncio.to_thread(self._outbox.inbox.count_unread, user, MAX_COUNT)
 
     async def position_of(self, user: str, entry_id: str) -> int | None:
-        """The position after which a stream continues that has sent this notification of `user`; None: there is none.
-
-        A page may have it although an earlier one is being stored, so notifications after it may be sent again.
-        """
-        inbox = self._outbox.inbox
-        entry = await asyncio.to_thread(inbox.find, user, entry_id)
-        return None if entry is None else await asyncio.to_thread(inbox.resumable, entry.position)
+        """The position of a notification of `user`; None if there is no such one."""
+        entry = await asyncio.to_thread(self._outbox.inbox.find, user, entry_id)
+        return None if entry is None else entry.position
 
     async def last_position(self) -> int:
         """The position of the last notification of all persons; 0: there is none."""

@@ -251,7 +251,7 @@ class _ClusterRun:
 
     def _run_to_point(self, worker: _Worker, *, stops: bool) -> bool:
         """Let a worker kill or stop itself at a point; returns whether it reached the point."""
-        points = _ATTEMPT_POINTS if "--deliver-only" in worker.options or stops else POINTS
+        points = _ATTEMPT_POINTS if "--deliver-only" in worker.options else POINTS
         worker.end(signal.SIGTERM)
         worker.start(f"{self._rng.choice(points)}:{self._rng.randint(1, 3)}", stops=stops)
         assert worker.process is not None

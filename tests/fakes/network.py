@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import socket
 import struct
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ class Network:
     """
 
     def __init__(self, worker: ThreadPoolExecutor) -> None:
-        """`worker` has one thread, which enters the new namespace; OSError if it may not."""
+        """`worker` has one thread, which enters the new namespace; OSError if it may not, or cannot be followed."""
+        if shutil.which("nsenter") is None:
+            raise OSError("nsenter is not installed")
         self._worker = worker
         self._descriptor = worker.submit(_enter_new_namespace).result()
 

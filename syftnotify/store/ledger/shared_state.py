@@ -53,7 +53,7 @@ class SharedState:
     @property
     def is_changed(self) -> bool:
         """Whether there is something to save."""
-        return bool(self._changed or self._changed_data or self._is_restored)
+        return bool(self._changed or self._changed_data or self._is_restored or self._needs_new_id)
 
     @property
     def revision(self) -> tuple[str, int] | None:

@@ -100,8 +100,9 @@ class Inbox:
             found = connection.execute(_LAST).scalar()
         return None if found is None else int(found)
 
-    def resumable(self, position: int) -> int:
-        return position
+    def latest(self, recipient: str) -> InboxEntry | None:
+        found = self.page(recipient, InboxFilter(), 1).entries
+        return found[0] if found else None
 
 
 def add_entries(connection: sa.Connection, entries: Iterable[InboxEntry]) -> None:

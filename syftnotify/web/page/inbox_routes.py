@@ -98,7 +98,7 @@ def show_inbox(
         error = str(problem)
     conditions = InboxFilter(unread=unread, kind=name, workflow=workflow.strip())
     # Before the page is read: the stream begins here, so that nothing is missed in between.
-    latest = inbox_page(state.outbox, visitor.user, InboxFilter(), limit=1).entries
+    latest = state.outbox.inbox.latest(visitor.user)
     page = inbox_page(state.outbox, visitor.user, conditions, cursor=cursor)
     return render(
         request,
@@ -113,7 +113,7 @@ def show_inbox(
         filters={"unread": "true" if unread else "", "kind": kind, "workflow": workflow},
         is_first=not cursor,
         is_live=not (cursor or kind or workflow),
-        last_id=latest[0].id if latest else "",
+        last_id=latest.id if latest else "",
         max_marked=MAX_MARKED,
     )
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import StateError
-from syftnotify.core.tokens import token_hash
 from syftnotify.runtime.opening import connect_outbox
 from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.demo import Tree
@@ -25,7 +24,6 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from tests import postgres
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
-from tests.integration.store_contract.test_tokens import FIRST
 from tests.outbox_helpers import claim_next, enqueue, fail, submitted
 from tests.support import ANA, OWNER, Box, tally
 
@@ -220,13 +218,9 @@ def test_copy_after_the_api_was_served_keeps_its_keys(moved_box: Box) -> None:
         assert shared.tokens.cursor_key() == kept
 
 
-def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(
-    tmp_path: Path, database_url: str, open_worker: OpenWorker
-) -> None:
-    """A worker used it between two runs: what it has sent does not wait any more. A token of a server stays."""
+def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(tmp_path: Path, database_url: str) -> None:
+    """A worker used it between two runs: what it has sent does not wait any more."""
     path = tmp_path / "outbox.db"
-    server = open_worker()
-    server.tokens.add(FIRST, token_hash("first"))
     with closing(SqliteOutbox(path)) as outbox:
         enqueue(outbox, submitted("waits"), submitted("sent"))
         first, second = claim_next(outbox), claim_next(outbox)
@@ -247,7 +241,6 @@ def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(
     assert "starts from the beginning" in caught.value.hint
     found = {each.name: each.rows for each in OutboxCopy(path, database).run(nothing)}
     assert (found["events"], found["notifications"], found["attempts"]) == (2, 2, 3)
-    assert server.tokens.all() == [FIRST]
     database.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syftnotify.core.emitted_jobs import EmittedJob
-from syftnotify.core.errors import StateError
+from syftnotify.core.errors import DeliveryError
 from syftnotify.core.models import AlertRule
 from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
@@ -109,7 +109,7 @@ def test_message_waits_until_its_home_has_published_its_links(tmp_path: Path, da
     app = box.open_app()
     try:
         render = app.dispatcher.queues["box"].renderer_for
-        with pytest.raises(StateError, match=f"the home of {OTHER} has not published its links"):
+        with pytest.raises(DeliveryError, match=f"the home of {OTHER} has not published its links"):
             render(OTHER)
     finally:
         app.close()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from syftnotify.core.cluster import WorkerMode
-from syftnotify.core.errors import StateError
 from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.leadership import Leadership
 from syftnotify.runtime.scan_report import ScanReport
@@ -203,22 +202,68 @@ def test_leader_whose_scans_fail_lets_a_standby_lead(tmp_path: Path, database_ur
 
     leader.begin_scan()
     assert (leader.leads, standby.begin_scan()) == (False, True)
-    clock.advance(60.0)
+    clock.advance(5.0)
     standby.finish_scan(ScanReport())
     assert not leader.begin_scan()
-    assert not leader.leads
-    for app in apps:
-        app.close()
+    apps[1].close()
+    clock.advance(5.0)
+    assert leader.begin_scan()
+    apps[0].close()
 
 
-def test_leader_whose_only_substitute_has_ended_goes_on(tmp_path: Path, database_url: str) -> None:
+def test_leader_whose_only_substitute_has_ended_goes_on(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
     app = box_of(tmp_path / "leader", OWNER, database_url).open_app()
     member = ClusterMember(app)
+    substitute = open_worker()
+    substitute.cluster.join(WorkerMode.FULL)
+    substitute.close()
     for _ in range(9):
         member.begin_scan()
 
     assert member.leads
     app.close()
+
+
+def test_leader_that_stepped_back_leads_again_if_nobody_else_does(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    app = box_of(tmp_path / "leader", OWNER, database_url).open_app()
+    clock = Clock()
+    member = ClusterMember(app, monotonic=clock.monotonic)
+    open_worker().cluster.join(WorkerMode.FULL)  # it could lead, and does not
+    for _ in range(4):
+        member.begin_scan()
+    assert not member.leads
+
+    clock.advance(2.0)
+    assert not member.begin_scan()
+    clock.advance(1.0)
+    assert member.begin_scan()
+    app.close()
+
+
+def test_leader_that_cannot_write_the_ledger_lets_a_standby_lead(tmp_path: Path, database_url: str) -> None:
+    boxes = [box_of(tmp_path / name, OWNER, database_url) for name in ("last", "broken", "healthy")]
+    last, broken, healthy = (box.open_app() for box in boxes)
+    box_file = boxes[0].home.state
+    box_file.write_bytes(b'{"version": 1}')
+    leader = ClusterMember(last)
+    assert leader.begin_scan()
+    leader.finish_scan(ScanReport(), is_last=True)
+    last.close()
+    member, other = ClusterMember(broken), ClusterMember(healthy)
+    boxes[1].home.state.mkdir()  # no file can have its name
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="directory"):
+            member.begin_scan()
+    assert not other.begin_scan()
+    member.begin_scan()
+    assert (member.leads, other.begin_scan()) == (False, True)
+    for app in (broken, healthy):
+        app.close()
 
 
 def test_scan_that_makes_progress_may_take_long(open_worker: OpenWorker) -> None:
@@ -245,8 +290,7 @@ def test_scan_during_which_another_worker_took_over_records_nothing(tmp_path: Pa
     enqueue(other.outbox, submitted())
     other.outbox.queue.mark_sent(claim_next(other.outbox), 101.0)
 
-    with pytest.raises(StateError, match="another worker scans this tree now"):
-        suspended.pipeline.tick(boxes[0].clock.now, last_scan=None)
+    suspended.pipeline.tick(boxes[0].clock.now, last_scan=None)
     assert other.outbox.events.pop_dirty() == {submitted().key}
     for app in (suspended, other):
         app.close()

@@ -47,7 +47,7 @@ ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.positi
 _MERGED = ("server_keys", "recipients", "samples", "totals")
 _DELETE = f"""
 DELETE FROM {TABLES_SCHEMA}.{{table}} WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM {TABLES_SCHEMA}.{{table}} WHERE scope = %(scope)s{{condition}} LIMIT 10000))
+    SELECT ctid FROM {TABLES_SCHEMA}.{{table}} WHERE scope = %(scope)s LIMIT 10000))
 """
 _FORGET_POSITIONS = f"DELETE FROM {_COPIES} WHERE scope = %(scope)s AND source = %(source)s"
 _COUNT_EVENTS = f"SELECT count(*) FROM {TABLES_SCHEMA}.events WHERE scope = %(scope)s"
@@ -116,31 +116,17 @@ class OutboxCopy:
         return self._position(_file_id(self._file), _VERIFIED) is not None
 
     def _forget(self, source: str) -> None:
-        """Delete what was copied, so that the next run copies the file as it is then. Raises: StateError.
-
-        Tokens, alert rules and the like that a server has stored in the database are kept.
-        """
+        """Delete what was copied, so that the next run copies the file as it is then. Raises: StateError."""
         for table in reversed(SCHEMA.sorted_tables):
             if table.name in _MERGED:
                 continue
-            values: dict[str, Any] = {"scope": self._database.scope}
-            condition = ""
-            if table.name not in _GROUPS:
-                condition, values["keys"] = f" AND {_group(table)} = ANY(%(keys)s)", self._keys(table)
-            delete = _DELETE.format(table=table.name, condition=condition)
+            values = {"scope": self._database.scope}
             deleted = 1
             while deleted:
                 with self._database.writing() as connection:
-                    deleted = connection.exec_driver_sql(delete, values).rowcount
+                    deleted = connection.exec_driver_sql(_DELETE.format(table=table.name), values).rowcount
         with self._database.writing() as connection:
             connection.exec_driver_sql(_FORGET_POSITIONS, {"scope": self._database.scope, "source": source})
-
-    def _keys(self, table: sa.Table) -> list[Any]:
-        """The keys in the file, without damaged ones."""
-        column = table.columns[_group(table)]
-        with closing(_open(self._file)) as connection:
-            found = connection.execute(f"SELECT DISTINCT {column.name} FROM {table.name}").fetchall()
-        return [key for (value,) in found if (key := _try_convert(column, value)) is not None]
 
     def _require_no_other_history(self, source: str) -> None:
         """Raises: StateError, the database has events of this home that are not from this file."""
@@ -223,7 +209,7 @@ class OutboxCopy:
         Of tables that are merged only the keys are compared.
         """
         names = [each.name for each in table.primary_key] if table.name in _MERGED else _names(table)
-        group = _group(table)
+        group = _GROUPS.get(table.name) or next(iter(table.primary_key)).name
         groups = (row[0] for row in connection.execute(f"SELECT DISTINCT {group} FROM {table.name} ORDER BY {group}"))
         columns = ", ".join(names)
         theirs = (
@@ -298,11 +284,6 @@ def _file_id(file: Path) -> str:
             return str(found[0])
     except sqlite3.Error as error:
         raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
-
-
-def _group(table: sa.Table) -> str:
-    """The name of the column by which rows are compared."""
-    return _GROUPS.get(table.name) or next(iter(table.primary_key)).name
 
 
 def _names(table: sa.Table) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syftnotify.core.inbox import InboxBatch
+from syftnotify.core.inbox import InboxBatch, InboxEntry
 from syftnotify.store.outbox.inbox import XID_SHIFT, Inbox, batch_of, stream_position
 from syftnotify.store.outbox.postgres.schema import VIEWS_SCHEMA
 from syftnotify.store.outbox.schema import INBOX_ENTRIES
@@ -26,8 +26,8 @@ _AFTER = f"""
     AND (%(recipient)s = '' OR recipient = %(recipient)s)
 ORDER BY inbox.xid, seq LIMIT %(most)s
 """
-_OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 _LAST = f"{_ROWS} ORDER BY inbox.xid DESC, seq DESC LIMIT 1"
+_LATEST = f"{_ROWS} AND recipient = %(recipient)s ORDER BY inbox.xid DESC, seq DESC LIMIT 1"
 
 
 class PostgresInbox(Inbox):
@@ -46,7 +46,7 @@ class PostgresInbox(Inbox):
             row = connection.exec_driver_sql(_LAST).first()
         return None if row is None else stream_position(row)
 
-    def resumable(self, position: int) -> int:
+    def latest(self, recipient: str) -> InboxEntry | None:
         with self._database.reading() as connection:
-            oldest = int(connection.exec_driver_sql(_OLDEST_RUNNING).scalar_one())
-        return min(position, (oldest << XID_SHIFT) - 1)
+            found = batch_of(connection.exec_driver_sql(_LATEST, {"recipient": recipient}).all(), 1).entries
+        return found[0] if found else None

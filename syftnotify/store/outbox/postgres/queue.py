@@ -104,8 +104,15 @@ class PostgresQueue(WaitingNotifications):
         if claim.messages and paused_until is not None and not _begins_probe(connection, claim.transport, claim.now):
             return []
         messages = claim.store(worker, name)
-        for scope, waits in claim.first_waits.items() if messages else ():
-            _add_totals(connection, {(scope, total): count for total, count in first_attempt_totals(waits).items()})
+        by_scope = claim.first_waits if messages else {}
+        _add_totals(
+            connection,
+            {
+                (scope, total): count
+                for scope, waits in by_scope.items()
+                for total, count in first_attempt_totals(waits).items()
+            },
+        )
         return messages
 
     def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:
