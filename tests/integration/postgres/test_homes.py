@@ -33,13 +33,19 @@ def box_of(folder: Path, owner: str, database_url: str, **settings: object) -> B
     return box
 
 
+def tree_of(box: Box) -> Tree:
+    """Its tree, in which ANA may submit jobs."""
+    tree = Tree(box.root, box.folder / "syft-bg.json")
+    tree.peers([], [])
+    tree.grant(ANA)
+    return tree
+
+
 def test_message_of_another_home_has_its_sender_and_links(tmp_path: Path, database_url: str) -> None:
     """Whichever worker sends it."""
     first = box_of(tmp_path / "first", OWNER, database_url, links={"job": "https://first.example/{job}"})
     second = box_of(tmp_path / "second", OTHER, database_url, links={"job": "https://second.example/{job}"})
-    tree = Tree(first.root, tmp_path / "first" / "syft-bg.json")
-    tree.peers([], [])
-    tree.grant(ANA)
+    tree = tree_of(first)
     first.scan()
     tree.submit(ANA, "survey", "print(1)\n")
     app = first.open_app()

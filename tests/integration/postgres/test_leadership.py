@@ -12,9 +12,8 @@ from syftnotify.core.cluster import WorkerMode
 from syftnotify.runtime.cluster_member import ClusterMember
 from syftnotify.runtime.leadership import Leadership
 from syftnotify.runtime.scan_report import ScanReport
-from syftnotify.services.demo import Tree
 from tests.integration.postgres.conftest import SHORT_LEASE, OpenWorker
-from tests.integration.postgres.test_homes import box_of
+from tests.integration.postgres.test_homes import box_of, tree_of
 from tests.integration.postgres.test_workers import OTHER, hang
 from tests.outbox_helpers import claim_next, enqueue, submitted
 from tests.support import ANA, OWNER, Clock, mails_in, wait_until
@@ -96,9 +95,7 @@ def test_single_scan_beside_the_leader_only_delivers(
 ) -> None:
     """Its ledger is not that of the leader."""
     box = box_of(tmp_path / "home", OWNER, database_url)
-    tree = Tree(box.root, tmp_path / "home" / "syft-bg.json")
-    tree.peers([], [])
-    tree.grant(ANA)
+    tree = tree_of(box)
     tree.submit(ANA, "survey", "print(1)\n")
     leader = open_worker(OWNER)
     assert leader.cluster.leader.acquire(60.0)
@@ -167,9 +164,7 @@ def test_ledger_that_is_newer_than_a_restored_backup_is_kept(
 ) -> None:
     """The workers are stopped, a backup is restored, and they start again."""
     box = box_of(tmp_path / "home", OWNER, database_url)
-    tree = Tree(box.root, tmp_path / "home" / "syft-bg.json")
-    tree.peers([], [])
-    tree.grant(ANA)
+    tree = tree_of(box)
     box.notify("run", "--once", check=0)
     outbox = open_worker(OWNER)
     backup = outbox.cluster.leader.load_ledger()
