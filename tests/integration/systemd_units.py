@@ -13,7 +13,8 @@ from pathlib import Path
 from tests import in_process
 from tests.support import TIMEOUT, Box
 
-# Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID, `list-units` UNITS.
+# Records its arguments, one call a line; fails at the argument in FAILS_AT; `show` prints MAIN_PID, of any unit or of
+# MAIN_UNIT, and `list-units` UNITS.
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >> "$CALLS"
@@ -23,7 +24,8 @@ for word in "$@"; do
         exit 1
     fi
     if [ "$word" = show ]; then
-        echo "$MAIN_PID"
+        for last in "$@"; do :; done
+        if [ "${MAIN_UNIT:-$last}" = "$last" ]; then echo "$MAIN_PID"; else echo 0; fi
     fi
     if [ "$word" = list-units ]; then
         echo "$UNITS"

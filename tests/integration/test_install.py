@@ -224,8 +224,12 @@ def test_restart_of_an_instance_of_the_template_is_left_to_systemd(session: Sess
 
     home = str(session.box.home.root)
     escaped = subprocess.run(["systemd-escape", "--path", home], capture_output=True, text=True, check=True).stdout
+    instance = f"syftnotify@{escaped.strip()}.service"
     assert "restarted by systemd" in done.stdout
-    assert session.calls[-1] == f"--user restart syftnotify@{escaped.strip()}.service"
+    assert session.calls[-1] == f"--user restart {instance}"
+    session.box.env["MAIN_UNIT"] = instance
+    session.notify("install", check=0)  # a unit of its own: otherwise both would start with the next session
+    assert f"--user disable --now {instance}" in session.calls
     session.notify("stop", check=0)
 
 
