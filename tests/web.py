@@ -25,7 +25,6 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from syftnotify.system import worker_status
 from syftnotify.system.paths import Home
 from syftnotify.web.access import RateLimits
-from syftnotify.web.limits import REQUEST_SECONDS
 from syftnotify.web.page.access import SESSION_COOKIE
 from syftnotify.web.server import Server, listen
 from syftnotify.web.stream import PING_SECONDS
@@ -90,7 +89,7 @@ def serve(
     *,
     config: Mapping[str, Any] | None = None,
     ping_seconds: float = PING_SECONDS,
-    request_seconds: float = REQUEST_SECONDS,
+    request_seconds: float = TIMEOUT,
     limits: RateLimits | None = None,
     **settings: Any,
 ) -> Iterator[Served]:

@@ -190,7 +190,8 @@ def test_request_with_a_key_in_progress_is_a_conflict(served: Served, service: h
     with ThreadPoolExecutor(1) as pool:
         with served.outbox._database.writing():
             first = pool.submit(service.post, CREATE, json=BODY, headers=headers)
-            wait_until(lambda: in_progress, what="the first request")
+            wait_until(lambda: in_progress or first.done(), what="the first request")
+            assert in_progress, first.result().text
             second = service.post(CREATE, json=BODY, headers=headers)
         assert second.status_code == 409
         assert first.result().status_code == 201
