@@ -174,7 +174,7 @@ class Cluster(Protocol):
 
     @property
     def scope(self) -> str:
-        """That of this process."""
+        """The home of this process."""
 
     @property
     def transports(self) -> SharedTransports: ...

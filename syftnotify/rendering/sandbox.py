@@ -29,9 +29,8 @@ class CompiledTemplates(BytecodeCache):
     """
 
     def __init__(self) -> None:
-        self._found: dict[
-            str, tuple[str, CodeType | None]
-        ] = {}  # by template: the checksum of its source, and the code
+        # By template: the checksum of its source, and the code.
+        self._found: dict[str, tuple[str, CodeType | None]] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
         """Set the code of `bucket`, if its template was compiled."""

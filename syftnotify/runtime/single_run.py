@@ -104,7 +104,7 @@ def dry_run(home: Home) -> DryRun:
     settings = load_reporting_all(home)
     with tempfile.TemporaryDirectory(prefix="syftnotify-") as folder:
         copy = _copy_state(home, Path(folder))
-        if (ledger := shared_ledger(settings)) is not None:  # what another leader has saved
+        if (ledger := shared_ledger(settings)) is not None:
             copy.state.write_bytes(ledger)
         app = build_app(replace(settings, home=copy), discards_changes=True)
         try:

@@ -125,7 +125,7 @@ def _urgent_rows(priority: str, recipient: str) -> str:
     """
 
 
-# The recipients of whom something can be sent now, in ranges of a priority, in order; without `up_to` a range has no
+# The recipients to whom something can be sent now, in ranges of a priority, in order; without `up_to` a range has no
 # end. The index yields one recipient with due notifications after the other, so the cost does not depend on how many
 # notifications each of them has.
 DUE_RECIPIENTS = f"""
