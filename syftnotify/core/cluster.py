@@ -199,13 +199,10 @@ class Cluster(Protocol):
         """The processes that count as alive, of all scopes, the oldest first."""
 
     def publish(self, context: Mapping[str, Any], *, is_enabled: bool) -> None:
-        """Publish what other workers need to render the messages of this scope: a JSON object.
+        """Publish what other workers need to render the messages of this scope, a JSON object: their claims have it.
 
         Unless it `is_enabled`, nobody sends anything for this scope.
         """
-
-    def context(self, scope: str) -> Mapping[str, Any] | None:
-        """What was published for `scope`."""
 
     def listen(self, channel: Channel, listener: Callable[[], None]) -> None:
         """Call `listener`, in another thread, after some process announced `channel`. Only before `join`.

@@ -44,6 +44,7 @@ class ClaimedNotification:
     message_domain: str = ""  # of the message's id; empty: the sender's
     last_kind: EventKind | None = None  # of the entity's latest event that changes the status of a job
     scope: str = ""  # the home that it belongs to; empty if the outbox has one home only
+    context: str = ""  # JSON: what that home has published for the rendering of its messages; empty: nothing
     attempt: int = 0  # identifies the attempt if several workers share the outbox: only its outcome is recorded
 
     @property

@@ -119,7 +119,7 @@ class AttemptRunner:
         is_single = not first.bundle or (len(claimed) == 1 and first.bundle.startswith(QUIET_HOURS_PREFIX))
         digest = "" if is_single else first.message_id
         items = [_item(notification) for notification in claimed]
-        renderer = queue.renderer_for(first.scope)
+        renderer = queue.renderer_for(first)
         try:
             return renderer.message(items, first.recipient, thread=thread, digest=digest)
         except jinja2.TemplateError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syftnotify.core.errors import Failure
+from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.core.ports import Renderer, Transport
 from syftnotify.core.retry import Decision
 from syftnotify.delivery.transport_health import TransportHealth
@@ -93,9 +94,9 @@ class TransportQueue:
         renderer: Renderer,
         options: QueueOptions | None = None,
         *,
-        renderers: Callable[[str], Renderer] | None = None,
+        renderers: Callable[[str, str], Renderer] | None = None,
     ) -> None:
-        """`renderers` returns the renderer for a scope, if the outbox has several."""
+        """`renderers` returns the renderer for a scope and what it has published, if the outbox has several."""
         self.name = name
         self.transport = transport
         self._renderer = renderer
@@ -118,9 +119,9 @@ class TransportQueue:
         """Whether its rate limit is shared with other workers."""
         return self._shared is not None and self._bucket is not None
 
-    def renderer_for(self, scope: str) -> Renderer:
-        """The renderer of messages of one home. Raises: StateError, DeliveryError."""
-        return self._renderer if self._renderers is None else self._renderers(scope)
+    def renderer_for(self, claimed: ClaimedNotification) -> Renderer:
+        """The renderer of the messages of its home. Raises: DeliveryError, that home has published nothing."""
+        return self._renderer if self._renderers is None else self._renderers(claimed.scope, claimed.context)
 
     def wait(self, monotonic: float) -> float:
         """Seconds until a backoff, a pause and the rate limit allow the next attempt; 0.0 if they do now."""

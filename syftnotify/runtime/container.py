@@ -275,8 +275,8 @@ def transport_queue(
     transport = section.build_transport(clock=clock)
     if outbox.cluster is None:
         return TransportQueue(name, transport, build_renderer(settings, name, section), options)
-    renderers = ScopeRenderers(settings, outbox.cluster, name, section)
-    return TransportQueue(name, transport, renderers(settings.config.scope), options, renderers=renderers)
+    renderers = ScopeRenderers(settings, name, section)
+    return TransportQueue(name, transport, renderers(settings.config.scope, ""), options, renderers=renderers)
 
 
 def _quiet_hours(config: Config) -> QuietHours | None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import RenderContext, TransportSettings
-from syftnotify.core.cluster import Cluster
 from syftnotify.core.errors import ConfigError, DeliveryError, Failure
 from syftnotify.core.identifiers import AddressType
 from syftnotify.core.models import INBOX
 from syftnotify.core.ports import Renderer
 from syftnotify.core.routing import TransportInfo
 from syftnotify.core.text import escape
-
-_CONTEXT_SECONDS = 60.0  # after which the published context of another home is read again
 
 
 def transport_infos(config: Config) -> dict[str, TransportInfo]:
@@ -88,41 +84,30 @@ def published_context(settings: Settings) -> dict[str, Any]:
 class ScopeRenderers:
     """The renderers of one transport for messages of other homes, by scope. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cluster: Cluster,
-        name: str,
-        section: TransportSettings,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: Settings, name: str, section: TransportSettings) -> None:
         self._settings = settings
-        self._cluster = cluster
         self._name = name
         self._section = section
-        self._monotonic = monotonic
         self._own = build_renderer(settings, name, section)
-        self._others: dict[str, tuple[float, Renderer]] = {}  # by scope: when it was built, and the renderer
+        self._others: dict[str, tuple[str, Renderer]] = {}  # by scope: what it has published, and the renderer
 
-    def __call__(self, scope: str) -> Renderer:
-        """The renderer for `scope`.
+    def __call__(self, scope: str, published: str) -> Renderer:
+        """The renderer for `scope`, which has `published` its context: JSON, as `published_context` makes it.
 
         Raises:
-            StateError: the database cannot be used.
             DeliveryError: that home has published nothing.
         """
         if scope == self._settings.config.scope:
             return self._own
-        built_at, renderer = self._others.get(scope, (-math.inf, None))
-        if renderer is None or self._monotonic() - built_at >= _CONTEXT_SECONDS:
-            published = self._cluster.context(scope)
-            if published is None:
+        known, renderer = self._others.get(scope, ("", None))
+        if renderer is None or known != published:
+            context = json.loads(published) if published else {}
+            if not context:
                 raise DeliveryError(
                     Failure.TEMPORARY, f"the home of {scope} has not published its links; start its worker once"
                 )
-            renderer = build_renderer(self._settings, self._name, self._section, self._context(published))
-            self._others[scope] = (self._monotonic(), renderer)
+            renderer = build_renderer(self._settings, self._name, self._section, self._context(context))
+            self._others[scope] = (published, renderer)
         return renderer
 
     def _context(self, published: Mapping[str, Any]) -> RenderContext:

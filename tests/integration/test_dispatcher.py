@@ -76,7 +76,7 @@ def test_error_of_the_outbox_before_the_message_is_sent_is_no_failure_of_it(
     """X12: for example while a standby of the database is promoted; also with `max_retries: 0`."""
     transport, errors = RecordingTransport(), [StateError("the database cannot be used")]
 
-    def renderer_of(_scope: str) -> Renderer:
+    def renderer_of(_scope: str, _published: str) -> Renderer:
         if errors:
             raise errors.pop()
         return RENDERER

@@ -9,7 +9,8 @@ import pytest
 
 from syftnotify.core.emitted_jobs import EmittedJob
 from syftnotify.core.errors import DeliveryError
-from syftnotify.core.models import AlertRule
+from syftnotify.core.kinds import Status
+from syftnotify.core.models import AlertRule, Item
 from syftnotify.core.outbox import ClaimedNotification
 from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.throttling import Throttling
@@ -110,13 +111,22 @@ def test_home_that_is_disabled_sends_nothing(open_worker: OpenWorker) -> None:
     assert len(claim_next(other)) == 1
 
 
-def test_message_waits_until_its_home_has_published_its_links(tmp_path: Path, database_url: str) -> None:
-    box = box_of(tmp_path / "first", OWNER, database_url)
-    app = box.open_app()
+def test_message_has_the_links_that_its_home_has_published_last(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    other = open_worker(OTHER)
+    enqueue(other, *(submitted(str(number)) for number in range(3)))
+    app = box_of(tmp_path / "first", OWNER, database_url).open_app()
     try:
-        render = app.dispatcher.queues["box"].renderer_for
+        queue = app.dispatcher.queues["box"]
         with pytest.raises(DeliveryError, match=f"the home of {OTHER} has not published its links"):
-            render(OTHER)
+            queue.renderer_for(claim_next(other)[0])
+        for host in ("one.example", "two.example"):
+            links = {"job": f"https://{host}/{{job}}"}
+            other.cluster.publish({"owner": OTHER, "links": links, "timezones": {}}, is_enabled=True)
+            (claimed,) = claim_next(other)
+            item = Item(claimed.id, claimed.event, claimed.audience, Status.WAITING)
+            assert f"https://{host}/" in queue.renderer_for(claimed).message([item], ANA).text
     finally:
         app.close()
 

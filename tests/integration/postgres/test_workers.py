@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.delivery.dispatcher import Dispatcher
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
@@ -17,7 +18,7 @@ from syftnotify.system import failpoints
 from tests import postgres
 from tests.fakes.recording_transport import RecordingTransport, transport_queue
 from tests.integration.postgres.conftest import OpenWorker
-from tests.outbox_helpers import claim_next, enqueue, fail, submitted
+from tests.outbox_helpers import claim_next, enqueue, fail, notification, submitted
 from tests.support import OWNER, tally, wait_until
 
 OTHER = "other@datasite.example"
@@ -215,3 +216,34 @@ def test_workers_are_listed_with_their_homes(open_worker: OpenWorker) -> None:
     assert shown == [(OWNER, "scan and deliver", True), (OTHER, "deliver only", False)]
     first.close()
     assert [worker.scope for worker in second.cluster.workers()] == [OTHER]
+
+
+def test_claim_reads_what_it_claims_and_not_all_that_waits(
+    server: postgres.Server, open_worker: OpenWorker, database_url: str
+) -> None:
+    """X12: also in the minutes in which the server's statistics still say that nothing waits."""
+    database = database_url.rpartition("/")[2]
+
+    def rows_read() -> int:
+        query = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = 'notifications'"
+        (found,) = server.execute(query, database)[0]
+        return int(str(found))
+
+    outbox = open_worker()
+    enqueue(outbox, *(submitted(f"earlier-{number}") for number in range(100)))
+    while messages := outbox.queue.claim("box", 100.0, worker_id="me", limit=16):
+        for message in messages:
+            outbox.queue.mark_sent(message, 101.0)
+    server.execute("VACUUM ANALYZE", database)
+    for kind in (EventKind.JOB_FAILED, EventKind.JOB_COMPLETED):
+        events = [Event(kind, f"job/{kind}-{number}", payload={"name": "job"}) for number in range(2_000)]
+        items = [notification(event, f"r{number % 500}@lab.example") for number, event in enumerate(events)]
+        outbox.enqueue(events, items, 100.0)
+    outbox.close()  # its statistics are complete then
+    before = rows_read()
+    outbox = open_worker()
+    claims = [outbox.queue.claim("box", 100.0, worker_id="me", limit=16) for _ in range(20)]
+    outbox.close()
+
+    assert [len(messages) for messages in claims] == [16] * 20
+    assert rows_read() - before < 20 * 500  # of the 4,000 that wait

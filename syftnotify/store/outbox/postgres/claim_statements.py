@@ -51,9 +51,12 @@ def _blocks(earlier: str, later: str) -> str:
     """
 
 
+# The statistics of the server are often of a time at which nothing waited: to its planner all indexes of what waits are
+# empty then, and any of them will do. So the statements of a claim search the first row in an order that only the right
+# index has, and not for any row, as EXISTS does.
 _IS_FREE = f"""
-    NOT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
-        AND (n.bundle = '' OR e.bundle <> n.bundle))
+    (SELECT e.seq FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
+        AND (n.bundle = '' OR e.bundle <> n.bundle) ORDER BY e.seq LIMIT 1) IS NULL
 """
 
 _LAST_KIND = f"""
@@ -67,9 +70,13 @@ _LAST_KIND = f"""
 _COLUMNS = f"""
     n.seq, n.scope, n.id, n.entity, n.recipient, n.audience, n.transport, n.bundle, n.state, n.created_at,
     n.not_before, n.first_failed_at, n.failures, n.refusals, n.source, n.message_domain, n.priority,
-    ev.key, ev.kind, ev.occurrence, ev.at, ev.payload, ev.routing, {_LAST_KIND} AS last_kind
+    ev.key, ev.kind, ev.occurrence, ev.at, ev.payload, ev.routing, {_LAST_KIND} AS last_kind,
+    coalesce(home.context, '') AS context
 """
-_WITH_EVENT = f"JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key"
+_WITH_EVENT = f"""
+    JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key
+    LEFT JOIN {TABLES_SCHEMA}.scopes home ON home.scope = n.scope
+"""
 
 # What waits in one home for one recipient. The priorities are named so that the columns of the index `queue` after them
 # are used.
@@ -118,9 +125,10 @@ def _urgent_rows(priority: str, recipient: str) -> str:
     return f"""
         FROM {_NOTIFICATIONS} u
         CROSS JOIN LATERAL (
-            SELECT e.seq FROM {_NOTIFICATIONS} e WHERE (e.seq = u.seq) OR ({_blocks("e", "u")} AND e.seq < u.seq)
-            ORDER BY e.seq LIMIT 1) first
-        JOIN {_NOTIFICATIONS} n ON n.seq = first.seq
+            SELECT * FROM {_NOTIFICATIONS} x WHERE x.seq = coalesce((
+                SELECT e.seq FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "u")} AND e.seq < u.seq
+                ORDER BY e.seq LIMIT 1), u.seq)
+            LIMIT 1) n
         WHERE {_is_due("u")} AND u.priority = {priority} AND u.recipient = {recipient} AND {_is_due("n")} AND {_IS_FREE}
     """
 
@@ -144,8 +152,9 @@ CROSS JOIN LATERAL (
         FROM due WHERE due.recipient <= coalesce(range.up_to, due.recipient))
     SELECT recipient FROM due
     WHERE recipient <= coalesce(range.up_to, recipient) AND CASE range.priority
-        WHEN {Priority.HIGH.value} THEN EXISTS (SELECT 1 {_urgent_rows("range.priority", "due.recipient")})
-        ELSE EXISTS (SELECT 1 {_free_rows("range.priority", "due.recipient")}) END
+        WHEN {Priority.HIGH.value} THEN (
+            SELECT true {_urgent_rows("range.priority", "due.recipient")} ORDER BY u.seq LIMIT 1)
+        ELSE (SELECT true {_free_rows("range.priority", "due.recipient")} ORDER BY n.seq LIMIT 1) END
     LIMIT %(most)s) found
 ORDER BY range.place, found.recipient
 """
@@ -240,7 +249,8 @@ SELECT recipient, transport, bundle, source, at FROM {TABLES_SCHEMA}.counted_mes
 WHERE source = ANY(%(names)s) AND transport = %(transport)s AND at > %(since)s ORDER BY at
 """
 
-# Only the claim that is still valid may record its outcome.
+# Only the claim that is still valid may record its outcome. Its row is found by its key, and not by its state: that
+# index has an entry of each claim since the last vacuum.
 RECORD = f"""
 WITH given AS (
     SELECT * FROM unnest(%(attempt)s::bigint[], %(scope)s::text[], %(id)s::text[], %(state)s::text[],
@@ -256,8 +266,10 @@ marked AS (
         failures = coalesce(g.failures, n.failures), refusals = coalesce(g.refusals, n.refusals),
         first_failed_at = coalesce(g.failed_at, n.first_failed_at),
         worker = NULL, attempt = NULL, claimed_by = NULL, claimed_at = NULL
-    FROM given g
-    WHERE n.scope = g.scope AND n.id = g.id AND n.attempt = g.attempt AND n.state = '{SENDING}'
+    FROM (
+        SELECT given.*, x.seq FROM given CROSS JOIN LATERAL (
+            SELECT seq FROM {_NOTIFICATIONS} WHERE scope = given.scope AND id = given.id LIMIT 1) x) g
+    WHERE n.seq = g.seq AND n.attempt = g.attempt AND n.state || '' = '{SENDING}'
     RETURNING g.attempt, n.scope, n.event_key, n.state),
 ended AS (
     UPDATE {_ATTEMPTS} a

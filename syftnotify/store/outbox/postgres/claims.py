@@ -239,7 +239,12 @@ class Claim:
             self._count(attempts)
         return [
             [
-                replace(claimed_notification(row, message.bundle), scope=row.scope, attempt=attempts[row.seq])
+                replace(
+                    claimed_notification(row, message.bundle),
+                    scope=row.scope,
+                    context=row.context,
+                    attempt=attempts[row.seq],
+                )
                 for row in message.rows
             ]
             for message in self.messages

@@ -186,8 +186,10 @@ class PostgresDatabase:
         }
 
 
+# All statements are short: compiling one for a guess at its cost would take longer than executing it.
 _SETTINGS = f"""
-SELECT set_config('search_path', '{VIEWS_SCHEMA}', %(local)s),
+SELECT set_config('jit', 'off', %(local)s),
+    set_config('search_path', '{VIEWS_SCHEMA}', %(local)s),
     set_config('{SCOPE_SETTING}', %(scope)s, %(local)s),
     set_config('statement_timeout', %(statement)s, %(local)s),
     set_config('lock_timeout', %(lock)s, %(local)s),

@@ -72,7 +72,6 @@ _PUBLISH = f"""
 INSERT INTO {TABLES_SCHEMA}.scopes (scope, context, is_enabled) VALUES (%(scope)s, %(context)s, %(enabled)s)
 ON CONFLICT (scope) DO UPDATE SET context = excluded.context, is_enabled = excluded.is_enabled
 """
-_CONTEXT = f"SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = %(scope)s"
 _FORGET_ENDED = f"DELETE FROM {WORKERS} WHERE ended_at < {NOW} - {_ENDED_KEPT_SECONDS}"
 
 
@@ -204,12 +203,6 @@ class Membership:
         values = {"scope": self._database.scope, "context": json.dumps(dict(context)), "enabled": is_enabled}
         with self._database.writing() as connection:
             connection.exec_driver_sql(_PUBLISH, values)
-
-    def context(self, scope: str) -> Mapping[str, Any] | None:
-        with self._database.reading() as connection:
-            stored = connection.exec_driver_sql(_CONTEXT, {"scope": scope}).scalar()
-        found = json.loads(stored) if stored else None
-        return found if isinstance(found, dict) else None
 
     def announce(self, channel: Channel) -> None:
         if self._thread is not None:
