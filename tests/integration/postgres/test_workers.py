@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
-from syftnotify.core.cluster import WorkerMode
+from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.delivery.dispatcher import Dispatcher
@@ -19,7 +19,7 @@ from tests import postgres
 from tests.fakes.recording_transport import RecordingTransport, transport_queue
 from tests.integration.postgres.conftest import OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, fail, notification, submitted
-from tests.support import OWNER, tally, wait_until
+from tests.support import OWNER, TIMEOUT, tally, wait_until
 
 OTHER = "other@datasite.example"
 
@@ -247,3 +247,19 @@ def test_claim_reads_what_it_claims_and_not_all_that_waits(
 
     assert [len(messages) for messages in claims] == [16] * 20
     assert rows_read() - before < 20 * 500  # of the 4,000 that wait
+
+
+def test_end_of_a_worker_announces_what_it_has_stored_last(open_worker: OpenWorker) -> None:
+    """Announcements are collected for a moment: one that ends in it must not leave its messages to the next poll."""
+    receiver, sender = open_worker(OTHER), open_worker()
+    is_woken = threading.Event()
+    receiver.cluster.listen(Channel.QUEUE, is_woken.set)
+    receiver.cluster.join()
+    assert is_woken.wait(TIMEOUT)  # once it listens
+    sender.cluster.join()
+    for name in ("first", "last"):
+        is_woken.clear()
+        enqueue(sender, submitted(name))
+        if name == "last":
+            sender.close()
+        assert is_woken.wait(TIMEOUT)

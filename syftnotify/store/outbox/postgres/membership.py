@@ -220,9 +220,11 @@ class Membership:
         self._wake()
         if self._thread is not None:
             self._thread.join()
-        if self._id:
+        if self._id or self._announced:
             with contextlib.suppress(StateError), self._database.writing() as connection:
                 connection.exec_driver_sql(_END, {"id": self._id})
+                for channel in self._announced:
+                    connection.exec_driver_sql(f"NOTIFY {channel}")
         self._id = 0
         with self._waking:  # nobody may write into what gets these numbers next
             os.close(self._waker)
@@ -284,8 +286,8 @@ class Membership:
                 self._renew(connection)
             if self._announced and time.monotonic() - announced >= _COALESCE_SECONDS:
                 announced = time.monotonic()
-                channels, self._announced = self._announced, set()
-                for channel in channels:
+                for channel in tuple(self._announced):
+                    self._announced.discard(channel)  # before: what is announced meanwhile is not lost
                     self._execute(connection, f"NOTIFY {channel}", {})
             # Before the wait: what arrived with the response to a statement makes no descriptor readable.
             self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
