@@ -10,7 +10,7 @@ from syftnotify.cli.options import HomeOption, JsonOption, resolve_home
 if TYPE_CHECKING:
     from syftnotify.core.cluster import WorkerRecord
 
-db_app = typer.Typer(name="db", help="Manage the database that several workers share.", no_args_is_help=True)
+db_app = typer.Typer(name="db", help="Manage the PostgreSQL database that several workers share.", no_args_is_help=True)
 
 
 @db_app.command("status")
@@ -82,7 +82,7 @@ def db_migrate(context: typer.Context, home: HomeOption = None) -> None:
 def db_copy(context: typer.Context, home: HomeOption = None) -> None:
     """Copy outbox.db into the database, and compare both.
 
-    The worker must not run. A copy that was interrupted continues.
+    No worker or server of this home may run, on any machine. A copy that was interrupted continues.
     """
     from syftnotify.core.text import plural
     from syftnotify.runtime.database import copy_outbox
@@ -98,5 +98,5 @@ def db_copy(context: typer.Context, home: HomeOption = None) -> None:
     if rows:
         print_rows(rows, header=("TABLE", "ROWS", "CHECKSUM"), flexible=(0,))
     if damaged := sum(each.damaged for each in tables):
-        print_line(f"{plural(damaged, 'damaged row')} of the file could not be copied; the log has the reasons")
-    print_line("copied; both have the same rows and checksums. Run `notify start`")
+        print_line(f"{plural(damaged, 'damaged row')} of the file could not be copied; the reasons are above")
+    print_line("copied; what was copied has the same rows and checksums in both. Run `notify start`")

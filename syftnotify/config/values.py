@@ -221,7 +221,7 @@ def _database(value: Any) -> SecretStr:
             raise ValueError("part of the password is outside of its place")
         _ = parts.port
     except ValueError:  # its text may quote the password
-        raise ValueError("percent-encode `@`, `:`, `/`, `?` and `#` of the password; the port is a number") from None
+        raise ValueError("percent-encode the characters `%@:/?#[]` of the password; the port is a number") from None
     if not parts.path.strip("/"):
         raise ValueError("it names no database; write `postgresql+psycopg://user:password@host/name`")
     return SecretStr(f"{_DATABASE_SCHEMES[0]}://{rest}")

@@ -8,6 +8,7 @@ NotifyError                 1
 ├── NotRunningError         3   no worker is running
 ├── LockLostError           1   the lock file was removed or replaced while the worker was running
 ├── StateError              1   the ledger or the outbox cannot be read or written
+│   ├── NoTablesError       1   the database has no tables yet
 │   └── NoLocksError        2   the file system of the home does not support locks
 ├── UnknownKindError        2   unknown event kind
 ├── EmitError               2   an event that cannot be emitted

@@ -55,13 +55,13 @@ class WorkerLimits:
         try:
             self._shared.pause(transport, TransportPause(self._clock() + seconds, reason, failure))
         except StateError as error:
-            log.warning("other workers do not know yet that transport %s is paused: %s", transport, error)
+            log.warning("the pause of transport %s is not stored for other workers yet: %s", transport, error)
 
     def end_pause(self, transport: str) -> None:
         try:
             self._shared.end_pause(transport)
         except StateError as error:  # the next message that is sent after their pause ends it for them too
-            log.warning("other workers do not know yet that transport %s works again: %s", transport, error)
+            log.warning("that transport %s works again is not stored for other workers yet: %s", transport, error)
 
     def refresh(self, queues: Iterable[TransportQueue]) -> None:
         """Take over what other workers have paused, about once a second. Raises: StateError."""

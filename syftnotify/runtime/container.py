@@ -14,7 +14,7 @@ from syftnotify.config.load import Settings
 from syftnotify.config.schema import Config
 from syftnotify.config.transport import TransportSettings
 from syftnotify.core.cluster import Channel, Cluster, WorkerMode
-from syftnotify.core.errors import StateError
+from syftnotify.core.errors import Failure, StateError
 from syftnotify.core.kinds import HIGH_KINDS, Severity
 from syftnotify.core.models import DIGEST_PREFIX
 from syftnotify.core.outbox import OutboxStore
@@ -144,8 +144,17 @@ def join_cluster(settings: Settings, cluster: Cluster, dispatcher: Dispatcher, m
         mode if is_enabled else WorkerMode.DISABLED,
         {name: section.fingerprint for name, section in settings.config.transports.items()},
     )
+    if mode is not WorkerMode.SCAN:
+        _try_gone_endpoints(settings, cluster)
     if mode is not WorkerMode.DELIVER:
         cluster.publish(published_context(settings), is_enabled=is_enabled)
+
+
+def _try_gone_endpoints(settings: Settings, cluster: Cluster) -> None:
+    """End the pauses of endpoints that did not exist any more: a start tries them again, as with one worker."""
+    for name, pause in cluster.transports.pauses().items():
+        if pause.failure is Failure.GONE and name in settings.config.transports:
+            cluster.transports.end_pause(name)
 
 
 def _dispatcher(

@@ -260,7 +260,7 @@ def _run(program: str, *arguments: str) -> str:
     hint = "without systemd, let cron run `notify ensure` every few minutes"
     if path is None:
         raise NotifyError(f"{program} was not found", hint=hint)
-    done = subprocess.run(  # noqa: S603 - a fixed program and arguments that are no options
+    done = subprocess.run(  # noqa: S603 - no shell; the arguments are verbs and units of this module
         [path, *arguments], capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:

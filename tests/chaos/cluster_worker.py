@@ -40,7 +40,7 @@ from syftnotify.system.paths import Home
 from tests.chaos.death import exit_with_parent, kill_at
 
 LEASE_SECONDS = 1.5
-_FENCE = " AND n.attempt = g.attempt AND n.state = 'sending'"
+_FENCE = " AND n.attempt = g.attempt AND n.state || '' = 'sending'"
 
 
 def stop_at(target: str) -> None:

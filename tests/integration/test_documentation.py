@@ -143,6 +143,7 @@ def test_every_code_block_is_run_or_checked() -> None:
         ("routing.md", "yaml"): (13, here),
         ("scaling.md", "bash"): (5, "integration/postgres/test_scaling_page.py"),
         ("scaling.md", "ini"): (1, "integration/postgres/test_scaling_page.py"),
+        ("scaling.md", "sql"): (1, "integration/postgres/test_scaling_page.py"),
         ("scaling.md", "yaml"): (2, here),
         ("transports.md", "yaml"): (7, here),
         ("webhooks.md", "python"): (1, here),

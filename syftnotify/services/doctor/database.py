@@ -55,19 +55,20 @@ def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
         "correct the clocks, for example with NTP; workers use that of the server",
     )
     free = facts.max_connections - facts.connections
-    pooled = "; a pooler is between, so workers poll and hold no lock" if facts.is_pooled else ""
+    pooled = "; through a pooler such as pgbouncer, so workers poll for new messages" if facts.is_pooled else ""
     yield graded(
         "database connections",
         Level.WARN if free < _FREE_CONNECTIONS else Level.PASS,
         f"{facts.connections} of {facts.max_connections} in use{pooled}",
-        "raise `max_connections`, or use a pooler; a worker uses up to 21",
+        "raise `max_connections`, or use a pooler; each worker and server uses up to 21",
     )
     yield graded(
         "database transactions",
         Level.WARN if facts.oldest_transaction > _TRANSACTION_SECONDS else Level.PASS,
         f"the oldest one runs for {facts.oldest_transaction:.0f} s"
         f"{'' if facts.sees_all_users else '; those of other users cannot be seen without the role pg_read_all_stats'}",
-        "end it: while it runs, live streams wait and no space is freed",
+        "while it runs, live streams wait and no space is freed: find it in pg_stat_activity, and end it by SELECT "
+        "pg_terminate_backend(PID)",
     )
 
 
@@ -76,10 +77,14 @@ def check_workers(outbox: OutboxStore) -> Iterator[Finding]:
     if outbox.cluster is None:
         return
     workers = outbox.cluster.workers()
-    if not any(worker.delivers for worker in workers):
-        return  # the check of the worker reports that none runs
-    of_alerts = settings_of_targets(outbox.alert_rules.all())
     depths = {queue.transport: queue.waiting for queue in outbox.history.metrics().queues}
+    if not any(worker.delivers for worker in workers):
+        if workers and any(depths.values()):  # otherwise the check of the worker reports that none runs
+            waiting = plural(sum(depths.values()), "notification waits", "notifications wait")
+            advice = "run `notify run --deliver-only`, or a worker without `--scan-only`"
+            yield Finding("delivery", Level.WARN, f"{waiting}, and no running worker delivers", advice)
+        return
+    of_alerts = settings_of_targets(outbox.alert_rules.all())
     for_alerts = sum(depths.pop(name, 0) for name in of_alerts)
     if for_alerts and not any(worker.delivers and worker.scope == outbox.cluster.scope for worker in workers):
         waiting = plural(for_alerts, "notification waits", "notifications wait")
@@ -100,8 +105,8 @@ def check_workers(outbox: OutboxStore) -> Iterator[Finding]:
 def _tables(facts: DatabaseFacts) -> Finding:
     if not facts.can_write:
         advice = (
-            "as their owner: GRANT USAGE ON SCHEMA syftnotify, syftnotify_scope TO user; GRANT SELECT, INSERT, UPDATE, "
-            "DELETE ON ALL TABLES IN SCHEMA syftnotify, syftnotify_scope TO user"
+            "as their owner: GRANT USAGE ON SCHEMA syftnotify, syftnotify_scope TO USER_NAME; GRANT SELECT, INSERT, "
+            "UPDATE, DELETE ON ALL TABLES IN SCHEMA syftnotify, syftnotify_scope TO USER_NAME"
         )
         return Finding("database tables", Level.FAIL, "they cannot be written", advice)
     if facts.schema_version < facts.needed_version:

@@ -301,7 +301,8 @@ class History:
                 finished = sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(some), ~is_needed)
                 _delete_events(connection, list(connection.execute(finished).scalars()))
             if not dry_run:
-                connection.execute(SUBMISSIONS.delete().where(SUBMISSIONS.c.recorded_at < before))
+                old = sa.select(SUBMISSIONS.c.seq).where(SUBMISSIONS.c.recorded_at < before).limit(limit)
+                connection.execute(SUBMISSIONS.delete().where(SUBMISSIONS.c.seq.in_(old)))
         return len(keys)
 
 

@@ -51,7 +51,7 @@ def moved_box(box: Box, tree_with_peer: Tree, database_url: str) -> Box:
 
 def test_nothing_is_sent_twice_after_a_copy(moved_box: Box, tree_with_peer: Tree) -> None:
     done = moved_box.notify("db", "copy", check=0)
-    assert "copied; both have the same rows and checksums" in done.stdout
+    assert "copied; what was copied has the same rows and checksums in both" in done.stdout
 
     moved_box.scan()
     assert moved_box.new_mails() == []

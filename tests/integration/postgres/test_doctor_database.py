@@ -44,7 +44,7 @@ GOOD = DatabaseFacts(
         ({"is_standby": True}, "database", Level.FAIL, "read-only standby"),
         ({"clock_difference": -8.0}, "database clock", Level.WARN, "differs from the server's by 8.0 s"),
         ({"connections": 95}, "database connections", Level.WARN, "95 of 100 in use"),
-        ({"is_pooled": True}, "database connections", Level.PASS, "a pooler is between"),
+        ({"is_pooled": True}, "database connections", Level.PASS, "through a pooler"),
         ({"oldest_transaction": 4000.0}, "database transactions", Level.WARN, "runs for 4000 s"),
         ({"schema_version": 0}, "database tables", Level.WARN, "there are none"),
         ({"can_write": False}, "database tables", Level.FAIL, "cannot be written"),
@@ -113,6 +113,20 @@ def test_alert_rules_of_a_home_without_delivery_are_named(box: Box, database_url
     text = "1 notification waits for the URL of a rule, and no worker of this home delivers"
     assert f"warn alert rules: {text}" in " ".join(box.notify("doctor").stdout.split())
     open_worker(OWNER).cluster.join(WorkerMode.DELIVER, {"box": "1"})
+    assert text not in " ".join(box.notify("doctor").stdout.split())
+
+
+def test_home_that_only_scans_is_warned_if_nobody_delivers(
+    box: Box, database_url: str, open_worker: OpenWorker
+) -> None:
+    box.configure({"database": database_url})
+    own = open_worker(OWNER)
+    own.cluster.join(WorkerMode.SCAN, {"box": "1"})
+    enqueue(own, submitted())
+
+    text = "warn delivery: 1 notification waits, and no running worker delivers"
+    assert text in " ".join(box.notify("doctor").stdout.split())
+    open_worker(OTHER).cluster.join(WorkerMode.DELIVER, {"box": "1"})
     assert text not in " ".join(box.notify("doctor").stdout.split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +116,27 @@ def _scanned(box: Box, pipeline: object) -> bool:
     except StateError:
         return False
     return True
+
+
+def test_dump_that_is_restored_on_the_same_server_is_recognized(tmp_path: Path) -> None:
+    """X12: what was sent after the dump is sent again as of unknown outcome, and counted."""
+    version = min(postgres.installations(), key=int, default="15")
+    postgres.require(version)
+    server = postgres.shared_server(version)
+    url, dump = server.create_database("dumped"), tmp_path / "dump"
+    options = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres"]
+    outbox = PostgresOutbox(url, OWNER, Home(tmp_path), lease=SHORT_LEASE)
+    enqueue(outbox, submitted())
+    subprocess.run([server.programs / "pg_dump", *options, "-Fc", "-f", dump, "dumped"], check=True)
+    outbox.queue.mark_sent(claim_next(outbox), 101.0)
+    outbox.close()
+    server.execute("DROP DATABASE dumped WITH (FORCE)")
+    server.create_database("dumped")
+    subprocess.run([server.programs / "pg_restore", *options, "-d", "dumped", dump], check=True)
+
+    outbox = PostgresOutbox(url, OWNER, Home(tmp_path), lease=SHORT_LEASE)
+    assert claim_next(outbox) == []
+    assert outbox.history.counts() == tally(waiting=1, unknown=1)
+    (again,) = claim_next(outbox)
+    assert again.is_repeated
+    outbox.close()

@@ -8,7 +8,10 @@ import shlex
 import yaml
 
 from syftnotify.services.demo import Tree
-from tests.support import ANA, OWNER, PROJECT_ROOT, Box
+from tests import postgres
+from tests.integration.postgres.conftest import OpenWorker
+from tests.outbox_helpers import claim_next, enqueue, submitted
+from tests.support import ANA, OWNER, PROJECT_ROOT, Box, tally
 
 PAGE = (PROJECT_ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
@@ -39,6 +42,19 @@ def test_home_is_moved_by_the_commands_of_the_page(box: Box, tree_with_peer: Tre
     shown = box.notify("db", "status", check=0).stdout
     assert re.search(rf"scan and deliver +\S+ +\d+ +{OWNER} +\d+ s ago +yes", shown)
     assert box.notify("history", check=0).stdout.count("before") == 2
+
+
+def test_statement_of_the_page_lets_what_is_due_count_as_unknown(
+    server: postgres.Server, database_url: str, open_worker: OpenWorker
+) -> None:
+    (statement,) = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    outbox = open_worker()
+    enqueue(outbox, submitted())
+    server.execute(statement, database_url.rpartition("/")[2])
+
+    assert claim_next(outbox) == []
+    assert outbox.history.counts() == tally(waiting=1, unknown=1)
+    assert len(claim_next(outbox)) == 1
 
 
 def test_unit_of_the_page_runs_a_command_that_exists(box: Box) -> None:

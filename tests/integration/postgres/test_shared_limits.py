@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from tests.fakes.recording_transport import RecordingTransport
 from tests.integration.postgres.conftest import OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, submitted
-from tests.support import tally
+from tests.support import Box, tally
 
 RATE = 0.001  # a message in 1,000 s: none is added while the test runs
 
@@ -42,6 +43,20 @@ def test_workers_share_one_rate_limit(open_worker: OpenWorker) -> None:
     assert 900 < wait <= 1000
     transports.return_permits("box", RATE, 3)
     assert transports.take_permits("box", RATE, 10, 9)[0] == 3
+
+
+def test_start_of_a_worker_tries_an_endpoint_that_was_gone(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """As with one worker: its user has corrected the address."""
+    transports = open_worker().cluster.transports
+    for name, failure in (("box", Failure.GONE), ("other", Failure.GONE), ("mail", Failure.AUTH)):
+        transports.pause(name, TransportPause(1e12, "410 Gone", failure))
+    box = Box(tmp_path)
+    box.configure({"database": database_url, "transports": {name: {"type": "maildir"} for name in ("box", "mail")}})
+
+    box.open_app().close()
+    assert sorted(transports.pauses()) == ["mail", "other"]
 
 
 def test_pause_of_one_worker_holds_for_all(open_worker: OpenWorker) -> None:

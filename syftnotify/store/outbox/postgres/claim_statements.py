@@ -24,14 +24,16 @@ def _is_claimable(table: str) -> str:
     return f"{table}.{WAITING} AND ({table}.state = '{PENDING}' OR %(resend)s)"
 
 
-# Homes that send nothing.
-_DISABLED = f"ARRAY(SELECT scope FROM {TABLES_SCHEMA}.scopes WHERE NOT is_enabled)"
+def _is_of_sending_home(table: str) -> str:
+    """Its home sends. `coalesce` only keeps the planner from the estimate that, with one home, no row meets this."""
+    disabled = f"ARRAY(SELECT scope FROM {TABLES_SCHEMA}.scopes WHERE NOT is_enabled)"
+    return f"NOT coalesce({table}.scope = ANY({disabled}), false)"
 
 
 def _is_due(table: str) -> str:
     return f"""
         {_is_claimable(table)} AND {table}.transport = %(transport)s AND {table}.not_before <= %(now)s
-        AND NOT {table}.scope = ANY({_DISABLED})
+        AND {_is_of_sending_home(table)}
     """
 
 
@@ -86,10 +88,18 @@ _WAITS_FOR_RECIPIENT = f"""
 """
 
 
+def _is_in_state(state: str) -> str:
+    """The condition of a search by moments, which only the index `due` has in order.
+
+    The subquery hides the state from the planner: otherwise it may read the index `queue` and sort all that waits.
+    """
+    return f"n.transport = %(transport)s AND n.state = (SELECT '{state}')"
+
+
 def _any_due(state: str) -> str:
     return f"""
-        EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n
-            WHERE n.transport = %(transport)s AND n.state = '{state}' AND n.not_before <= %(now)s)
+        (SELECT true FROM {_NOTIFICATIONS} n WHERE {_is_in_state(state)} AND n.not_before <= %(now)s
+        ORDER BY n.not_before LIMIT 1) IS NOT NULL
     """
 
 
@@ -133,23 +143,43 @@ def _urgent_rows(priority: str, recipient: str) -> str:
     """
 
 
+_FEW = 100
+
+
+def _first_due(state: str) -> str:
+    return f"""
+        (SELECT n.priority, n.recipient FROM {_NOTIFICATIONS} n
+        WHERE {_is_in_state(state)} AND n.not_before <= %(now)s AND {_is_of_sending_home("n")}
+        ORDER BY n.not_before LIMIT {_FEW})
+    """
+
+
+def _next_recipient(after: str) -> str:
+    """The first recipient of `range` who follows `after` and has due notifications; null if there is none."""
+    return f"""
+        CASE WHEN (SELECT count(*) FROM few) < {_FEW}
+        THEN (SELECT min(few.recipient) FROM few
+            WHERE few.priority = range.priority AND few.recipient > {after})
+        ELSE (SELECT n.recipient FROM {_NOTIFICATIONS} n
+            WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > {after}
+            ORDER BY n.recipient LIMIT 1) END
+    """
+
+
 # The recipients to whom something can be sent now, in ranges of a priority, in order; without `up_to` a range has no
-# end. The index yields one recipient with due notifications after the other, so the cost does not depend on how many
-# notifications each of them has.
+# end. If only few notifications are due, the index of moments has them, however many are deferred. Otherwise the index
+# of the queue yields one recipient with due notifications after the other, however many each of them has.
 DUE_RECIPIENTS = f"""
+WITH few AS MATERIALIZED ({_first_due(PENDING)} UNION ALL {_first_due(UNKNOWN)})
 SELECT range.priority, found.recipient
 FROM unnest(%(priorities)s::int[], %(after)s::text[], %(up_to)s::text[]) WITH ORDINALITY
     AS range(priority, after, up_to, place)
 CROSS JOIN LATERAL (
     WITH RECURSIVE due AS (
-        (SELECT n.recipient FROM {_NOTIFICATIONS} n
-        WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > range.after
-        ORDER BY n.recipient LIMIT 1)
+        SELECT {_next_recipient("range.after")} AS recipient
         UNION ALL
-        SELECT (SELECT n.recipient FROM {_NOTIFICATIONS} n
-            WHERE {_is_due("n")} AND n.priority = range.priority AND n.recipient > due.recipient
-            ORDER BY n.recipient LIMIT 1)
-        FROM due WHERE due.recipient <= coalesce(range.up_to, due.recipient))
+        SELECT {_next_recipient("due.recipient")} FROM due
+        WHERE due.recipient <= coalesce(range.up_to, due.recipient))
     SELECT recipient FROM due
     WHERE recipient <= coalesce(range.up_to, recipient) AND CASE range.priority
         WHEN {Priority.HIGH.value} THEN (
@@ -315,17 +345,24 @@ ended AS (
 SELECT scope FROM lost
 """
 
-ANY_CLAIMABLE = f"SELECT EXISTS (SELECT 1 FROM {_NOTIFICATIONS} n WHERE {_is_due('n')} AND {_IS_FREE})"
-_NEXT = f"""
-(SELECT n.not_before FROM {_NOTIFICATIONS} n
-WHERE n.transport = %(transport)s AND n.state = '{{state}}' AND n.not_before > %(now)s
-    AND NOT n.scope = ANY({_DISABLED}) AND {{condition}}
-ORDER BY n.not_before LIMIT 1)
-"""
-# One search in the index for each state: together they would read everything that is deferred.
-NEXT_MOMENT = f"""
-SELECT least({_NEXT.format(state=PENDING, condition="true")}, {_NEXT.format(state=UNKNOWN, condition="%(resend)s")})
-"""
+
+def _first_moment(condition: str) -> str:
+    """The earliest `not_before` of what can be claimed and meets `condition`.
+
+    One search in the index for each state: together they would read everything that is deferred.
+    """
+    first = f"""
+        (SELECT n.not_before FROM {_NOTIFICATIONS} n
+        WHERE {{in_state}} AND {_is_of_sending_home("n")} AND {condition}
+        ORDER BY n.not_before LIMIT 1)
+    """
+    pending = first.format(in_state=_is_in_state(PENDING))
+    unknown = first.format(in_state=f"{_is_in_state(UNKNOWN)} AND %(resend)s")
+    return f"least({pending}, {unknown})"
+
+
+ANY_CLAIMABLE = f"SELECT {_first_moment(f'n.not_before <= %(now)s AND {_IS_FREE}')} IS NOT NULL"
+NEXT_MOMENT = f"SELECT {_first_moment('n.not_before > %(now)s')}"
 THREAD = f"""
 SELECT thread FROM {_NOTIFICATIONS}
 WHERE scope = %(scope)s AND entity = %(entity)s AND recipient = %(recipient)s AND transport = %(transport)s

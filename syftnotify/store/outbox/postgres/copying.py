@@ -71,7 +71,7 @@ class _DifferenceError(StateError):
 
 
 class OutboxCopy:
-    """The copy of one file. The worker of its home must not run."""
+    """The copy of one file. No worker or server of its home may run."""
 
     def __init__(self, file: Path, database: PostgresDatabase) -> None:
         self._file = file

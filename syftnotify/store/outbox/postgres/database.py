@@ -26,18 +26,22 @@ _DEADLINE_SECONDS = STATEMENT_SECONDS + 30.0
 # several threads need at the same time are kept.
 _POOL_SIZE, _POOL_OVERFLOW, _POOL_SECONDS = 10, 10, 20.0
 # States after which the connection is closed: the server is a standby, shuts down, starts, or refuses.
-_FATAL_STATES = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "08006"})
+_FATAL_STATES = frozenset({"25006", "55000", "57P01", "57P02", "57P03", "57P05", "08006"})
+_IS_STANDBY = (
+    "the server is a read-only standby; name the primary in `database`, or all servers and "
+    "`target_session_attrs=read-write`"
+)
 # By the beginning of the state, as the SQL standard has it.
 _HINTS = {
-    "28": "check user and password in `database`",
+    "28": "check user and password in `database`; a stored secret is changed by `notify secret set`",
     "3D": "create the database, or correct its name in `database`",
     "42501": "grant the user of `database` the rights on its tables, or run `notify db migrate` as their owner",
     "42P01": "run `notify db migrate`; a user who is not the owner of the tables needs rights on both schemas, see "
     "docs/scaling.md",
     "57014": "the server ended a statement that took too long; run the command again, workers try it again",
     "53": "the server has no free disk, memory or connections; everything is kept and tried again",
-    "25006": "the server is a read-only standby; name the primary in `database`, or all servers and "
-    "`target_session_attrs=read-write`",
+    "25006": _IS_STANDBY,
+    "55000": _IS_STANDBY,  # a function that asks for the position of the write-ahead log
 }
 
 
@@ -45,7 +49,7 @@ _HINTS = {
 _TEXT_HINTS = {
     "password authentication failed": _HINTS["28"],
     "no pg_hba.conf entry": "let the server accept this machine and user: pg_hba.conf",
-    "permission denied for database": "as the owner of the database: GRANT CONNECT ON DATABASE name TO user",
+    "permission denied for database": "as the owner of the database: GRANT CONNECT ON DATABASE NAME TO USER_NAME",
     "invalid connection option": "correct the parameters after `?` in `database`",
     "server does not support SSL": "remove `sslmode` from `database`, or set up TLS on the server",
 }
@@ -54,6 +58,7 @@ _ALL_FAILURES = "All failures were: "
 _ONE_OF_SEVERAL = re.compile(r" ?- host: '[^']*', port: '[^']*', hostaddr: '[^']*': ")
 _REPEATED = re.compile(r"connection failed: | Is the server running on that host and accepting TCP/IP connections\?")
 _NO_CAUSE = "check that the server runs and can be reached; everything is kept"
+_REFUSED = "the log of the server has more; everything is kept, and workers try again"
 
 
 class PostgresDatabase:
@@ -145,7 +150,8 @@ class PostgresDatabase:
             state = _sqlstate(error)
             found = (hint for prefix, hint in _HINTS.items() if state.startswith(prefix))
             text = _shorten(str(cause)) or type(cause).__name__
-            hint = next(found, None) or next((hint for part, hint in _TEXT_HINTS.items() if part in text), _NO_CAUSE)
+            default = _REFUSED if state else _NO_CAUSE
+            hint = next(found, None) or next((hint for part, hint in _TEXT_HINTS.items() if part in text), default)
             raise StateError(f"{self.name} cannot be used: {text}", hint=hint) from error
 
     def close(self) -> None:

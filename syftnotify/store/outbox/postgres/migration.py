@@ -62,13 +62,13 @@ def prepare(database: PostgresDatabase, *, creates: bool = True) -> None:
         migrate(database)
     elif status.version < SCHEMA_VERSION:
         raise StateError(
-            f"the tables in {database.name} have format {status.version}, this version needs {SCHEMA_VERSION}",
-            hint="run `notify db migrate`; workers of the version before continue meanwhile",
+            f"the tables in {database.name} have version {status.version}, this program needs {SCHEMA_VERSION}",
+            hint="run `notify db migrate`; workers of the program before continue meanwhile",
         )
     elif status.usable_since > SCHEMA_VERSION:
         raise StateError(
             f"the tables in {database.name} were changed by a newer version "
-            f"(their format is {status.version}, this version supports {SCHEMA_VERSION})",
+            f"(they have version {status.version}, this program supports {SCHEMA_VERSION})",
             hint="install the newer version",
         )
 

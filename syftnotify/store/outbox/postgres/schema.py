@@ -194,7 +194,7 @@ COPIES = sa.Table(
     sa.Column("copied", sa.BigInteger, nullable=False),  # rows
 )
 # Rows of these tables are updated or deleted soon after they were inserted.
-_HOT = ("notifications", "attempts", "counted_messages", "changed_events", "workers", "transports", "totals")
+_HOT = ("notifications", "attempts", "counted_messages", "changed_events", "workers", "scopes", "transports", "totals")
 
 
 def creation() -> Iterator[sa.Executable]:

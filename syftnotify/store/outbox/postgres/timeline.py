@@ -1,7 +1,8 @@
 """Whether the database is still the one that it was: a restored backup or a promoted standby may lack changes.
 
-Both begin a new timeline in PostgreSQL, and a dump that is loaded elsewhere has another system identifier. What was due
-then may have been sent by changes that are lost, so it counts as of unknown outcome before anything is claimed.
+Both begin a new timeline in PostgreSQL; a dump that is loaded elsewhere has another system identifier, and one that is
+loaded into the same server has tables with other numbers. What was due then may have been sent by changes that are
+lost, so it counts as of unknown outcome before anything is claimed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from syftnotify.store.outbox.postgres.schema import NOW, TABLES_SCHEMA
 log = logging.getLogger(__name__)
 
 # The first eight digits of the name of a file of the write-ahead log are the timeline.
-CURRENT_TIMELINE = """
+CURRENT_TIMELINE = f"""
 (SELECT system_identifier::text FROM pg_control_system()) || '/'
-    || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+    || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || '/'
+    || to_regclass('{TABLES_SCHEMA}.properties')::oid
 """
 RECORDED_TIMELINE = f"(SELECT value FROM {TABLES_SCHEMA}.properties WHERE name = 'timeline')"
 _RECORD = f"""
