@@ -71,7 +71,7 @@ def db_migrate(context: typer.Context, home: HomeOption = None) -> None:
 
     before = migrate_database(resolve_home(context, home))
     if before.schema_version >= before.needed_version:
-        print_line(f"the tables have version {before.schema_version} already")
+        print_line(f"the tables have version {before.schema_version} already; nothing was changed")
     elif before.schema_version:
         print_line(f"the tables are upgraded from version {before.schema_version} to {before.needed_version}")
     else:

@@ -15,7 +15,10 @@ _STOP_SECONDS = 30.0  # until a worker outside systemd is killed, as by `notify 
 def install(
     context: typer.Context,
     template: Annotated[
-        bool, typer.Option("--template", help="Install a unit for workers of any homes, and start none.")
+        bool,
+        typer.Option(
+            "--template", help="Install the template unit syftnotify@.service, one instance per home; start nothing."
+        ),
     ] = False,
     home: HomeOption = None,
 ) -> None:

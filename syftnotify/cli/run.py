@@ -23,7 +23,7 @@ def run(
         bool, typer.Option("--deliver-only", help="Deliver for all homes of the database; scan nothing.")
     ] = False,
     scan_only: Annotated[
-        bool, typer.Option("--scan-only", help="Scan; leave deliveries to other workers of the database.")
+        bool, typer.Option("--scan-only", help="Scan and send nothing; other workers of the database deliver.")
     ] = False,
     home: HomeOption = None,
 ) -> None:

@@ -77,7 +77,7 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
         ConfigError: no database is configured, or the configuration is wrong.
         AlreadyRunningError: the worker of this home runs.
         NotifyError: there is no file, or a process of this home uses the database.
-        StateError: one of the two cannot be used, or they differ. The next run continues.
+        StateError: one of the two cannot be used, or they differ; see `OutboxCopy.run`.
     """
     settings, url = _configured(home)
     from syftnotify.store.outbox.postgres.copying import OutboxCopy, mark_copied

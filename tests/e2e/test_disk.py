@@ -14,6 +14,7 @@ import pytest
 
 from syftnotify.system import worker_lock, worker_status
 from syftnotify.system.paths import Home
+from tests.mounts import mounted
 from tests.other_user import box_open_to_all, give_to_nobody, run_as_other_user
 from tests.support import OWNER, Box, mails_in, wait_until
 from tests.trees import TREES, Disk, Tree
@@ -28,19 +29,6 @@ def watching_worker(box: Box) -> tuple[Tree, int]:
     tree = TREES["D"](Disk(box.root))
     tree.grant()
     return tree, start_worker(box)
-
-
-@contextlib.contextmanager
-def mounted(place: Path, *arguments: str) -> Iterator[None]:
-    """Mount a file system at `place`; skips the test where that is not possible."""
-    done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        # Lazily, because a process may still have a file open there.
-        subprocess.run(["umount", "-l", str(place)], capture_output=True, check=True)
 
 
 @contextlib.contextmanager

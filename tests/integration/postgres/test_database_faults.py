@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from syftnotify.system.paths import Home
 from tests import postgres
 from tests.fakes.tcp_proxy import TcpProxy, serve_proxy
 from tests.integration.postgres.conftest import SHORT_LEASE, OpenWorker
+from tests.mounts import mounted
 from tests.outbox_helpers import claim_next, enqueue, submitted
 from tests.support import ANA, OWNER, Box, tally, wait_until
 
@@ -282,24 +285,32 @@ def test_lock_that_is_held_too_long_is_an_error(
     outbox.close()
 
 
-def test_full_disk_is_an_error_until_there_is_space(database_url: str, server: postgres.Server, tmp_path: Path) -> None:
-    """The limit of temporary files stands for the disk: the server reports both with the same class of errors."""
-    outbox = PostgresOutbox(database_url, OWNER, Home(tmp_path))
-    with server.connect(sa.make_url(database_url).database or "") as connection:
-        connection.execute(
-            "CREATE FUNCTION syftnotify.fail() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$"
-        )
-        connection.execute(
-            "CREATE TRIGGER full_disk BEFORE INSERT ON syftnotify.events EXECUTE FUNCTION syftnotify.fail()"
-        )
-        with pytest.raises(StateError) as caught:
+def test_full_disk_is_an_error_until_there_is_space(
+    database_url: str, server: postgres.Server, open_worker: OpenWorker
+) -> None:
+    """The events are on a small disk of their own."""
+    database = database_url.rpartition("/")[2]
+    outbox = open_worker()
+    # The server, which is another user, must be able to enter it.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        with mounted(Path(folder), "-t", "tmpfs", "-o", "size=1m,mode=777", "tmpfs"):
+            place, filler = Path(folder, "small"), Path(folder, "filler")
+            place.mkdir()
+            if os.geteuid() == 0:
+                shutil.chown(place, "nobody", "nogroup")
+            server.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+            server.execute("ALTER TABLE syftnotify.events SET TABLESPACE small", database)
+            with pytest.raises(OSError, match="No space left"):
+                filler.write_bytes(bytes(2_000_000))
+            with pytest.raises(StateError) as caught:
+                enqueue(outbox, submitted())
+            assert "no free disk" in caught.value.hint
+            filler.unlink()
             enqueue(outbox, submitted())
-        assert "no free disk" in caught.value.hint
-        connection.execute("DROP TRIGGER full_disk ON syftnotify.events")
-    enqueue(outbox, submitted())
-    assert outbox.history.counts() == tally(waiting=1)
-    outbox.close()
+            assert outbox.history.counts() == tally(waiting=1)
+            server.execute("ALTER TABLE syftnotify.events SET TABLESPACE pg_default", database)
+            server.execute("DROP TABLESPACE small")
 
 
 def test_user_without_rights_on_the_views_sees_nothing_of_other_homes(

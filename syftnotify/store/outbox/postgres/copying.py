@@ -84,8 +84,8 @@ class OutboxCopy:
         `on_progress` is called with the name of a table, the number of its rows that are copied, and of all.
 
         Raises:
-            StateError: one of the databases cannot be used, or the comparison found a difference. What was copied stays
-                there, and the next run continues.
+            StateError: one of the databases cannot be used, and the next run continues; or the comparison found a
+                difference, and the next run copies everything again.
         """
         source = _file_id(self._file)
         if self.is_verified():
