@@ -16,9 +16,7 @@ def install(
     context: typer.Context,
     template: Annotated[
         bool,
-        typer.Option(
-            "--template", help="Install the template unit syftnotify@.service, one instance per home; start nothing."
-        ),
+        typer.Option("--template", help="Install the unit syftnotify@.service for any homes; start nothing."),
     ] = False,
     home: HomeOption = None,
 ) -> None:
@@ -70,7 +68,7 @@ def _install(context: typer.Context, home: HomeOption) -> None:
 def uninstall(
     context: typer.Context,
     template: Annotated[
-        bool, typer.Option("--template", help="Remove the unit for workers of any homes, and stop them.")
+        bool, typer.Option("--template", help="Remove the unit syftnotify@.service, and stop its workers.")
     ] = False,
     home: HomeOption = None,
 ) -> None:
