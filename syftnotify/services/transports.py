@@ -95,18 +95,24 @@ class ScopeRenderers:
         """The renderer for `scope`, which has `published` its context: JSON, as `published_context` makes it.
 
         Raises:
-            DeliveryError: that home has published nothing.
+            DeliveryError: that home has published nothing, or what this machine cannot use.
         """
         if scope == self._settings.config.scope:
             return self._own
         known, renderer = self._others.get(scope, ("", None))
         if renderer is None or known != published:
-            context = json.loads(published) if published else {}
-            if not context:
+            if not published:
                 raise DeliveryError(
                     Failure.TEMPORARY, f"the home of {scope} has not published its links; start its worker once"
                 )
-            renderer = build_renderer(self._settings, self._name, self._section, self._context(context))
+            try:
+                context = self._context(json.loads(published))
+            except (ValueError, TypeError, LookupError) as error:
+                # For example a time zone that this machine does not know. Another worker may be able to render it.
+                raise DeliveryError(
+                    Failure.TEMPORARY, f"what the home of {scope} has published cannot be used: {escape(str(error))}"
+                ) from error
+            renderer = build_renderer(self._settings, self._name, self._section, context)
             self._others[scope] = (published, renderer)
         return renderer
 

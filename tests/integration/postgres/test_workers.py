@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -13,12 +14,14 @@ from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
 from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.store.outbox.postgres import claim_statements
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
+from syftnotify.store.outbox.schema import Priority
 from syftnotify.system import failpoints
 from tests import postgres
 from tests.fakes.recording_transport import RecordingTransport, transport_queue
 from tests.integration.postgres.conftest import OpenWorker
-from tests.outbox_helpers import claim_next, enqueue, fail, notification, submitted
+from tests.outbox_helpers import RECIPIENT, claim_next, enqueue, fail, notification, submitted
 from tests.support import OWNER, TIMEOUT, tally, wait_until
 
 OTHER = "other@datasite.example"
@@ -247,6 +250,28 @@ def test_claim_reads_what_it_claims_and_not_all_that_waits(
 
     assert [len(messages) for messages in claims] == [16] * 20
     assert rows_read() - before < 20 * 500  # of the 4,000 that wait
+
+
+def test_claim_locks_nothing_that_it_does_not_return(open_worker: OpenWorker) -> None:
+    """X12: locked rows are skipped by the claims of other workers, and their outcomes wait."""
+    outbox, other = open_worker(), open_worker()
+    events = [Event(kind, "job/a", payload={"name": "a"}) for kind in (EventKind.JOB_APPROVED, EventKind.JOB_FAILED)]
+    items = [replace(notification(events[0]), not_before=1e9), notification(events[1])]  # the second one is blocked
+    outbox.enqueue(events, items, 100.0)
+    enqueue(outbox, Event(EventKind.JOB_FAILED, "job/b", payload={"name": "b"}))
+    values = {
+        "transport": "box",
+        "now": 200.0,
+        "resend": True,
+        "priority": Priority.HIGH.value,
+        "recipients": [RECIPIENT],
+        "most": 9,
+    }
+    free = "SELECT entity FROM syftnotify.notifications ORDER BY seq FOR UPDATE SKIP LOCKED"
+    with outbox.queue._database.writing() as claiming, other.queue._database.writing() as reading:
+        claimed = claiming.exec_driver_sql(claim_statements.URGENT_ROWS, values).all()
+        assert [row.entity for row in claimed] == ["job/b"]
+        assert list(reading.exec_driver_sql(free).scalars()) == ["job/a", "job/a"]
 
 
 def test_end_of_a_worker_announces_what_it_has_stored_last(open_worker: OpenWorker) -> None:

@@ -54,11 +54,12 @@ def _blocks(earlier: str, later: str) -> str:
 
 
 # The statistics of the server are often of a time at which nothing waited: to its planner all indexes of what waits are
-# empty then, and any of them will do. So the statements of a claim search the first row in an order that only the right
-# index has, and not for any row, as EXISTS does.
+# empty then, and equally good. So the statements of a claim search for the first row in an order that the right index
+# has, and CLAIM_STATE turns sorting off. Tests of subqueries are written such that their estimates are moderate:
+# `IS NOT TRUE` is estimated as met by half of the rows, `IS NULL` by almost none.
 _IS_FREE = f"""
-    (SELECT e.seq FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
-        AND (n.bundle = '' OR e.bundle <> n.bundle) ORDER BY e.seq LIMIT 1) IS NULL
+    (SELECT true FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
+        AND (n.bundle = '' OR e.bundle <> n.bundle) ORDER BY e.seq LIMIT 1) IS NOT TRUE
 """
 
 _LAST_KIND = f"""
@@ -106,7 +107,7 @@ def _any_due(state: str) -> str:
 # What a claim must know first: whether this worker still counts as alive, whether the database was restored, whether
 # the transport is paused, and whether anything is due. The last one costs little while many notifications are deferred.
 CLAIM_STATE = f"""
-SELECT
+SELECT set_config('enable_sort', 'off', true),
     EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers
         WHERE id = %(worker)s AND started_at = %(started)s AND ended_at IS NULL) AS is_alive,
     {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
@@ -131,15 +132,20 @@ def _free_rows(priority: str, recipient: str) -> str:
 
 
 def _urgent_rows(priority: str, recipient: str) -> str:
-    """The same of high severity: instead of one that is blocked the earlier one `n` that blocks it."""
+    """The same of high severity: instead of one that is blocked the earlier one `n` that blocks it.
+
+    `n` is a table and not a subquery, because otherwise rows would be locked that are not due. `OFFSET` and `coalesce`
+    let the planner find it by its number only.
+    """
     return f"""
         FROM {_NOTIFICATIONS} u
         CROSS JOIN LATERAL (
-            SELECT * FROM {_NOTIFICATIONS} x WHERE x.seq = coalesce((
+            SELECT coalesce((
                 SELECT e.seq FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "u")} AND e.seq < u.seq
-                ORDER BY e.seq LIMIT 1), u.seq)
-            LIMIT 1) n
-        WHERE {_is_due("u")} AND u.priority = {priority} AND u.recipient = {recipient} AND {_is_due("n")} AND {_IS_FREE}
+                ORDER BY e.seq LIMIT 1), u.seq) AS seq OFFSET 0) first
+        JOIN {_NOTIFICATIONS} n ON n.seq = first.seq
+        WHERE {_is_due("u")} AND u.priority = {priority} AND u.recipient = {recipient}
+            AND coalesce({_is_due("n")}, false) AND {_IS_FREE}
     """
 
 
@@ -168,7 +174,7 @@ def _next_recipient(after: str) -> str:
 
 # The recipients to whom something can be sent now, in ranges of a priority, in order; without `up_to` a range has no
 # end. If only few notifications are due, the index of moments has them, however many are deferred. Otherwise the index
-# of the queue yields one recipient with due notifications after the other, however many each of them has.
+# of the queue yields one recipient with due notifications after the other. Rows that are blocked cost time.
 DUE_RECIPIENTS = f"""
 WITH few AS MATERIALIZED ({_first_due(PENDING)} UNION ALL {_first_due(UNKNOWN)})
 SELECT range.priority, found.recipient
@@ -213,11 +219,12 @@ CROSS JOIN LATERAL (
 """
 
 # All notifications of a bundle of one home that nothing blocks. Homes do not share digests: a message has the sender
-# and the links of one home.
+# and the links of one home. Here and in other statements of a claim `+ 0` keeps the planner from an index that has the
+# order and all rows.
 BUNDLE_ROWS = f"""
 SELECT {_COLUMNS} FROM {_NOTIFICATIONS} n {_WITH_EVENT}
 WHERE {_is_claimable("n")} AND {_WAITS_FOR_RECIPIENT} AND n.bundle = %(bundle)s AND {_IS_FREE}
-ORDER BY n.seq FOR UPDATE OF n SKIP LOCKED
+ORDER BY n.seq + 0 FOR UPDATE OF n SKIP LOCKED
 """
 
 # Moves what is due in a home for a recipient into a digest. A message of unknown outcome is left out: it keeps its id.
@@ -225,10 +232,9 @@ GROUP = f"""
 UPDATE {_NOTIFICATIONS} n SET bundle = %(window)s, not_before = %(until)s, longest_wait = %(wait)s
 WHERE {_WAITS_FOR_RECIPIENT} AND n.state = '{PENDING}'
     AND n.bundle = '' AND n.not_before <= %(now)s AND (%(source)s::text IS NULL OR n.source = %(source)s)
-    AND NOT EXISTS (SELECT 1 FROM {_EVENTS} ev
-        WHERE ev.scope = n.scope AND ev.key = n.event_key AND ev.kind = ANY(%(exempt)s))
-    AND NOT EXISTS (SELECT 1 FROM {_ATTEMPTS} a
-        WHERE a.scope = n.scope AND a.notification = n.id AND a.outcome = '{Failure.UNKNOWN.value}')
+    AND (SELECT ev.kind FROM {_EVENTS} ev WHERE ev.scope = n.scope AND ev.key = n.event_key) <> ALL(%(exempt)s)
+    AND (SELECT true FROM {_ATTEMPTS} a WHERE a.scope = n.scope AND a.notification = n.id
+        AND a.outcome || '' = '{Failure.UNKNOWN.value}' LIMIT 1) IS NOT TRUE
 RETURNING n.seq
 """
 POSTPONE_BUNDLE = f"""
@@ -272,11 +278,11 @@ DELETE FROM {TABLES_SCHEMA}.counted_messages WHERE attempt IN (
 UNCOUNT_MESSAGES = f"DELETE FROM {TABLES_SCHEMA}.counted_messages WHERE attempt = ANY(%(attempts)s)"
 COUNTED_TO_RECIPIENTS = f"""
 SELECT recipient, transport, bundle, source, at FROM {TABLES_SCHEMA}.counted_messages
-WHERE recipient = ANY(%(names)s) AND at > %(since)s ORDER BY at
+WHERE recipient = ANY(%(names)s) AND at > %(since)s ORDER BY at + 0
 """
 COUNTED_OF_SOURCES = f"""
 SELECT recipient, transport, bundle, source, at FROM {TABLES_SCHEMA}.counted_messages
-WHERE source = ANY(%(names)s) AND transport = %(transport)s AND at > %(since)s ORDER BY at
+WHERE source = ANY(%(names)s) AND transport = %(transport)s AND at > %(since)s ORDER BY at + 0
 """
 
 # Only the claim that is still valid may record its outcome. Its row is found by its key, and not by its state: that

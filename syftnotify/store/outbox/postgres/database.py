@@ -192,7 +192,7 @@ class PostgresDatabase:
         }
 
 
-# All statements are short: compiling one for a guess at its cost would take longer than executing it.
+# Without JIT: because of a wrong estimate the server would compile statements that take a millisecond.
 _SETTINGS = f"""
 SELECT set_config('jit', 'off', %(local)s),
     set_config('search_path', '{VIEWS_SCHEMA}', %(local)s),

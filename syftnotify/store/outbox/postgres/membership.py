@@ -223,7 +223,7 @@ class Membership:
         if self._id or self._announced:
             with contextlib.suppress(StateError), self._database.writing() as connection:
                 connection.exec_driver_sql(_END, {"id": self._id})
-                for channel in self._announced:
+                for channel in tuple(self._announced):
                     connection.exec_driver_sql(f"NOTIFY {channel}")
         self._id = 0
         with self._waking:  # nobody may write into what gets these numbers next
@@ -286,13 +286,20 @@ class Membership:
                 self._renew(connection)
             if self._announced and time.monotonic() - announced >= _COALESCE_SECONDS:
                 announced = time.monotonic()
-                for channel in tuple(self._announced):
-                    self._announced.discard(channel)  # before: what is announced meanwhile is not lost
-                    self._execute(connection, f"NOTIFY {channel}", {})
+                self._notify(connection)
             # Before the wait: what arrived with the response to a statement makes no descriptor readable.
             self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
             seconds = max(0.0, renewed + self._renewal - time.monotonic())
             self._wait(connection, min(seconds, _COALESCE_SECONDS) if self._announced else seconds)
+
+    def _notify(self, connection: psycopg.Connection[Any]) -> None:
+        for channel in tuple(self._announced):
+            self._announced.discard(channel)  # before: what is announced meanwhile is not lost
+            try:
+                self._execute(connection, f"NOTIFY {channel}", {})
+            except psycopg.Error:
+                self._announced.add(channel)
+                raise
 
     @property
     def _renewal(self) -> float:
