@@ -63,7 +63,7 @@ def prepare(database: PostgresDatabase, *, creates: bool = True) -> None:
     elif status.version < SCHEMA_VERSION:
         raise StateError(
             f"the tables in {database.name} have version {status.version}, this program needs {SCHEMA_VERSION}",
-            hint="run `notify db migrate`; workers of the program before continue meanwhile",
+            hint="run `notify db migrate`; workers of the version before continue meanwhile",
         )
     elif status.usable_since > SCHEMA_VERSION:
         raise StateError(
