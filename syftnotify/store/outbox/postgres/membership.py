@@ -80,6 +80,17 @@ def _clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def _notify(connection: psycopg.Connection[Any], announced: set[Channel]) -> None:
+    """Send what was announced, and remove it from the set."""
+    for channel in tuple(announced):
+        announced.discard(channel)  # before: what is announced meanwhile is not lost
+        try:
+            connection.execute(f"NOTIFY {channel}")
+        except psycopg.Error:
+            announced.add(channel)
+            raise
+
+
 class Membership:
     """One process among the workers of a database; implements `core.cluster.Cluster`.
 
@@ -286,20 +297,11 @@ class Membership:
                 self._renew(connection)
             if self._announced and time.monotonic() - announced >= _COALESCE_SECONDS:
                 announced = time.monotonic()
-                self._notify(connection)
+                _notify(connection, self._announced)
             # Before the wait: what arrived with the response to a statement makes no descriptor readable.
             self._call_listeners({Channel(note.channel) for note in connection.notifies(timeout=0)})
             seconds = max(0.0, renewed + self._renewal - time.monotonic())
             self._wait(connection, min(seconds, _COALESCE_SECONDS) if self._announced else seconds)
-
-    def _notify(self, connection: psycopg.Connection[Any]) -> None:
-        for channel in tuple(self._announced):
-            self._announced.discard(channel)  # before: what is announced meanwhile is not lost
-            try:
-                self._execute(connection, f"NOTIFY {channel}", {})
-            except psycopg.Error:
-                self._announced.add(channel)
-                raise
 
     @property
     def _renewal(self) -> float:
