@@ -173,7 +173,7 @@ class HomesOutbox:
     def __init__(self, url: str, folder: Path) -> None:
         self.outbox = PostgresOutbox(url, owner(0), Home(folder))
         self._scope = owner(0)
-        self.outbox.cluster.join(WorkerMode.SCAN)  # the deliveries are told about what is enqueued
+        self.outbox.cluster.join(WorkerMode.SCAN)  # only a worker announces what it enqueues
         sa.event.listen(self.outbox._postgres._engine, "begin", self._use_scope)  # noqa: SLF001 - see the class
 
     def _use_scope(self, connection: sa.Connection) -> None:
