@@ -55,8 +55,11 @@ def _blocks(earlier: str, later: str) -> str:
 
 # The statistics of the server are often of a time at which nothing waited: to its planner all indexes of what waits are
 # empty then, and equally good. So the statements of a claim search for the first row in an order that the right index
-# has, and CLAIM_STATE turns sorting off. Tests of subqueries are written such that their estimates are moderate:
-# `IS NOT TRUE` is estimated as met by half of the rows, `IS NULL` by almost none.
+# has, and CLAIM_SETTINGS turns sorting and reading whole tables off. No plan depends on the parameters then, so the
+# server may keep it: making the plans takes longer than a claim with them. As a plan may be of a time at which tables
+# were almost empty, rows of other tables are found by subqueries, and not by joins, which might read all of them. Tests
+# of subqueries are written such that their estimates are moderate: `IS NOT TRUE` is estimated as met by half of the
+# rows, `IS NULL` by almost none.
 _IS_FREE = f"""
     (SELECT true FROM {_NOTIFICATIONS} e WHERE {_blocks("e", "n")} AND e.seq < n.seq
         AND (n.bundle = '' OR e.bundle <> n.bundle) ORDER BY e.seq LIMIT 1) IS NOT TRUE
@@ -74,11 +77,10 @@ _COLUMNS = f"""
     n.seq, n.scope, n.id, n.entity, n.recipient, n.audience, n.transport, n.bundle, n.state, n.created_at,
     n.not_before, n.first_failed_at, n.failures, n.refusals, n.source, n.message_domain, n.priority,
     ev.key, ev.kind, ev.occurrence, ev.at, ev.payload, ev.routing, {_LAST_KIND} AS last_kind,
-    coalesce(home.context, '') AS context
+    coalesce((SELECT context FROM {TABLES_SCHEMA}.scopes WHERE scope = n.scope), '') AS context
 """
 _WITH_EVENT = f"""
-    JOIN {_EVENTS} ev ON ev.scope = n.scope AND ev.key = n.event_key
-    LEFT JOIN {TABLES_SCHEMA}.scopes home ON home.scope = n.scope
+    CROSS JOIN LATERAL (SELECT * FROM {_EVENTS} WHERE scope = n.scope AND key = n.event_key LIMIT 1) ev
 """
 
 # What waits in one home for one recipient. The priorities are named so that the columns of the index `queue` after them
@@ -104,11 +106,14 @@ def _any_due(state: str) -> str:
     """
 
 
+CLAIM_SETTINGS = """
+SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true)
+"""
 # What a claim must know first: whether this worker still counts as alive, whether the database was restored, whether
 # the transport is paused, and whether anything is due. The last one costs little while many notifications are deferred.
 CLAIM_STATE = f"""
-SELECT set_config('enable_sort', 'off', true),
-    EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers
+SELECT EXISTS (SELECT 1 FROM {TABLES_SCHEMA}.workers
         WHERE id = %(worker)s AND started_at = %(started)s AND ended_at IS NULL) AS is_alive,
     {RECORDED_TIMELINE} IS NOT DISTINCT FROM {CURRENT_TIMELINE} AS is_same_database,
     (SELECT paused_until FROM {TABLES_SCHEMA}.transports WHERE name = %(transport)s AND pause_failure <> '')

@@ -83,6 +83,7 @@ class PostgresQueue(WaitingNotifications):
             with self._database.writing() as connection:
                 identity = {"worker": worker, "started": self._membership.started_at}
                 values = {**identity, "transport": transport, "now": now, "resend": resend}
+                connection.exec_driver_sql(statements.CLAIM_SETTINGS)
                 state = connection.exec_driver_sql(statements.CLAIM_STATE, values).one()
                 if state.is_alive and state.is_same_database and state.has_due:
                     claim = Claim(connection, self._order, transport, now, resend=resend, throttle=throttle)
