@@ -9,7 +9,7 @@ from syftnotify.core.models import DIGEST_PREFIX, EMITTED_PREFIX, QUIET_HOURS_PR
 from syftnotify.store.outbox.conditions import PENDING, SENDING, UNKNOWN
 from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
 from syftnotify.store.outbox.postgres.timeline import CURRENT_TIMELINE, RECORDED_TIMELINE
-from syftnotify.store.outbox.schema import UNSENT, WAITING, Priority
+from syftnotify.store.outbox.schema import LAST_SENT, UNSENT, WAITING, Priority
 
 _NOTIFICATIONS = f"{TABLES_SCHEMA}.notifications"
 _EVENTS = f"{TABLES_SCHEMA}.events"
@@ -253,10 +253,19 @@ UPDATE {_NOTIFICATIONS} n SET bundle = ''
 WHERE {_WAITS_FOR_RECIPIENT} AND n.state = '{PENDING}' AND n.bundle = %(bundle)s
 """
 
+ADD_TOTALS = f"""
+INSERT INTO {TABLES_SCHEMA}.totals (scope, name, value)
+SELECT scope, name, value FROM unnest(%(total_scopes)s::text[], %(total_names)s::text[], %(total_values)s::bigint[])
+    AS t(scope, name, value) ORDER BY scope, name
+ON CONFLICT (scope, name, shard) DO UPDATE SET value =
+    CASE WHEN starts_with(excluded.name, '{LAST_SENT}') THEN excluded.value ELSE totals.value + excluded.value END
+"""
+
 CLAIM = f"""
 WITH claimed AS (
     SELECT * FROM unnest(%(seqs)s::bigint[], %(scopes)s::text[], %(ids)s::text[], %(bundles)s::text[])
         AS c(seq, scope, id, bundle)),
+counted AS ({ADD_TOTALS}),
 started AS (
     INSERT INTO {_ATTEMPTS} (scope, notification, started_at, outcome, error, provider_id)
     SELECT scope, id, %(now)s, '{STARTED}', '', '' FROM claimed
@@ -322,14 +331,6 @@ changed AS (
 SELECT attempt FROM marked
 """
 RECORDED_OUTCOMES = f"SELECT seq, outcome FROM {_ATTEMPTS} WHERE seq = ANY(%(attempts)s)"
-
-ADD_TOTALS = f"""
-INSERT INTO {TABLES_SCHEMA}.totals (scope, name, value)
-SELECT scope, name, value FROM unnest(%(scopes)s::text[], %(names)s::text[], %(values)s::bigint[])
-    AS t(scope, name, value) ORDER BY scope, name
-ON CONFLICT (scope, name, shard) DO UPDATE SET value =
-    CASE WHEN starts_with(excluded.name, %(moment)s) THEN excluded.value ELSE totals.value + excluded.value END
-"""
 
 POSTPONE = f"""
 UPDATE {_NOTIFICATIONS} SET not_before = %(until)s, longest_wait = %(wait)s WHERE seq = %(seq)s

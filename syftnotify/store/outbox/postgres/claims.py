@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from syftnotify.core.history import SentMessage
 from syftnotify.core.identifiers import stable_hash
 from syftnotify.core.kinds import EventKind
+from syftnotify.core.metrics import first_attempt_totals
 from syftnotify.core.models import DIGEST_PREFIX, FLOOD_PREFIX, SHARE_PREFIX, DigestWindow
 from syftnotify.core.outbox import ClaimedNotification, Throttle
 from syftnotify.core.text import escape
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _KINDS = frozenset(kind.value for kind in EventKind)
 _NEWER_SECONDS = 60.0  # until workers of this version find it again
+
+Totals = dict[tuple[str, str], int]  # counters by scope and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,15 @@ class ClaimedMessage:
         """Who caused all of it; empty: several, or nobody."""
         sources = {row.source for row in self.rows}
         return str(sources.pop()) if len(sources) == 1 else ""
+
+
+def total_values(totals: Totals) -> dict[str, Any]:
+    """The parameters of ADD_TOTALS."""
+    return {
+        "total_scopes": [scope for scope, _ in totals],
+        "total_names": [name for _, name in totals],
+        "total_values": list(totals.values()),
+    }
 
 
 class TurnOrder:
@@ -72,7 +84,7 @@ class Claim:
         self._taken: set[int] = set()  # `seq` of rows that this claim has used or moved into a digest
         self.messages: list[ClaimedMessage] = []
         # By scope: seconds from due to claimed, of the messages that had no attempt before.
-        self.first_waits: dict[str, list[float]] = {}
+        self._first_waits: dict[str, list[float]] = {}
 
     def run(self, limit: int) -> None:
         """Choose at most `limit` messages, into `messages`."""
@@ -212,14 +224,14 @@ class Claim:
         first = rows[0]
         if first.first_failed_at is None and first.state == PENDING:
             wait = max(0.0, self.now - max(first.created_at, first.not_before))
-            self.first_waits.setdefault(first.scope, []).append(wait)
+            self._first_waits.setdefault(first.scope, []).append(wait)
         message = ClaimedMessage(rows, bundle)
         if self._throttle is not None:
             self._throttle.record(first.recipient, bundle, message.source)
         self.messages.append(message)
 
     def store(self, worker: int, name: str) -> list[list[ClaimedNotification]]:
-        """Store the claim of the chosen messages for a worker, and the beginning of their attempts."""
+        """Store the claim of the chosen messages for a worker, and the beginning of their attempts, and count them."""
         if not self.messages:
             return []
         rows = [(row, message.bundle) for message in self.messages for row in message.rows]
@@ -231,6 +243,13 @@ class Claim:
             "now": self.now,
             "worker": worker,
             "name": name,
+            **total_values(
+                {
+                    (scope, total): count
+                    for scope, waits in self._first_waits.items()
+                    for total, count in first_attempt_totals(waits).items()
+                }
+            ),
         }
         attempts: dict[int, int] = {row.seq: row.attempt for row in self._execute(statements.CLAIM, values)}
         for digest in self._closed:

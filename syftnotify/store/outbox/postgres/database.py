@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,11 +92,11 @@ class PostgresDatabase:
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=_POOL_SECONDS,
-            pool_pre_ping=True,  # a connection that the server has closed meanwhile is replaced
             hide_parameters=True,
         )
         sa.event.listen(self._engine, "do_connect", _connect)
         sa.event.listen(self._engine, "connect", self._configure)
+        sa.event.listen(self._engine, "checkout", _test)
         sa.event.listen(self._engine, "begin", self._begin)
 
     @property
@@ -241,6 +242,22 @@ def _sqlstate(error: BaseException) -> str:
     """The five characters of the SQL standard; empty if the server has sent no error."""
     cause = getattr(error, "orig", None) or error
     return str(getattr(cause, "sqlstate", None) or "")
+
+
+def _test(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool replace a connection that the server has closed meanwhile.
+
+    There is something to read from it then. Otherwise nothing is sent: a statement would be needed for every
+    transaction. Raises: sqlalchemy.exc.DisconnectionError, it is closed.
+    """
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            connection.execute("SELECT 1")
+            connection.rollback()
+    except psycopg.Error as error:
+        raise sa.exc.DisconnectionError from error
 
 
 class _Connection(psycopg.Connection[Any]):

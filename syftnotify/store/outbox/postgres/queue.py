@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from syftnotify.core.errors import Failure
 from syftnotify.core.history import DELIVERED
-from syftnotify.core.metrics import attempt_total, first_attempt_totals
+from syftnotify.core.metrics import attempt_total
 from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import AttemptOutcome, ClaimedNotification, Throttle
 from syftnotify.core.text import plural
 from syftnotify.store.outbox.conditions import PENDING, UNKNOWN
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.postgres import claim_statements as statements
-from syftnotify.store.outbox.postgres.claims import Claim, TurnOrder
+from syftnotify.store.outbox.postgres.claims import Claim, Totals, TurnOrder, total_values
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.membership import Membership
 from syftnotify.store.outbox.postgres.timeline import follow_timeline
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 # Digests count at most a week back, and there may be many messages in that time.
 _COUNTED_SECONDS = 8 * 86_400.0
 _FORGOTTEN_AT_ONCE = 10_000
-
-_Totals = dict[tuple[str, str], int]  # by scope and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +102,7 @@ class PostgresQueue(WaitingNotifications):
         claim.run(limit if paused_until is None else 1)
         if claim.messages and paused_until is not None and not _begins_probe(connection, claim.transport, claim.now):
             return []
-        messages = claim.store(worker, name)
-        by_scope = claim.first_waits if messages else {}
-        _add_totals(
-            connection,
-            {
-                (scope, total): count
-                for scope, waits in by_scope.items()
-                for total, count in first_attempt_totals(waits).items()
-            },
-        )
-        return messages
+        return claim.store(worker, name)
 
     def is_held(self, claimed: Sequence[ClaimedNotification]) -> bool:
         _, worker = self._in_flight.get(claimed[0].attempt, ("", 0))
@@ -225,7 +213,7 @@ class PostgresQueue(WaitingNotifications):
                 "error": "the process ended during the attempt",
             }
             scopes = list(connection.exec_driver_sql(statements.RECOVER, values).scalars())
-            totals: _Totals = {}
+            totals: Totals = {}
             for scope in scopes:
                 for name in ("unknown", attempt_total(Failure.UNKNOWN.value)):
                     totals[scope, name] = totals.get((scope, name), 0) + 1
@@ -281,8 +269,8 @@ def _failed_row(
     )
 
 
-def _sum(outcomes: Sequence[_Outcome]) -> _Totals:
-    totals: _Totals = {}
+def _sum(outcomes: Sequence[_Outcome]) -> Totals:
+    totals: Totals = {}
     for outcome in outcomes:
         for name, count in outcome.totals.items():
             key = (outcome.claimed[0].scope, name)
@@ -290,12 +278,6 @@ def _sum(outcomes: Sequence[_Outcome]) -> _Totals:
     return totals
 
 
-def _add_totals(connection: sa.Connection, totals: _Totals) -> None:
+def _add_totals(connection: sa.Connection, totals: Totals) -> None:
     if totals:
-        values = {
-            "scopes": [scope for scope, _ in totals],
-            "names": [name for _, name in totals],
-            "values": list(totals.values()),
-            "moment": LAST_SENT,
-        }
-        connection.exec_driver_sql(statements.ADD_TOTALS, values)
+        connection.exec_driver_sql(statements.ADD_TOTALS, total_values(totals))
