@@ -259,9 +259,9 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("request_hash", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False, index=True),
 )
-# Keys that the servers of one database share.
 # Names in `server_keys` of a file that is copied into a database: its id, and the address of the database.
 COPY_ID, COPIED_TO = "database id", "copied to"
+# Keys that the servers of one database share.
 SERVER_KEYS = sa.Table(
     "server_keys",
     SCHEMA,

@@ -91,7 +91,7 @@ class SqlOutbox:
         self._enqueued(notifications)
 
     def _enqueued(self, notifications: Sequence[Notification]) -> None:
-        """Tell other processes about stored notifications; a file has one worker."""
+        """Announce stored notifications to other processes. A file has one worker."""
 
     def import_sent(
         self, events: Sequence[Event], notifications: Sequence[Notification], threads: Mapping[str, str], now: float
