@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from syftnotify.core.cluster import Channel, WorkerMode
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import Event
+from syftnotify.core.throttle import ThrottleRule
 from syftnotify.delivery.dispatcher import Dispatcher
+from syftnotify.delivery.throttling import Throttling
 from syftnotify.store.outbox.postgres import claim_statements
 from syftnotify.store.outbox.postgres.store import PostgresOutbox
 from syftnotify.store.outbox.schema import Priority
@@ -226,13 +228,6 @@ def test_claim_reads_what_it_claims_and_not_all_that_waits(
 ) -> None:
     """X12: also while the server's statistics still say that nothing waits, and with plans it made at that time."""
     database = database_url.rpartition("/")[2]
-
-    def rows_read() -> int:
-        tables = "('notifications', 'events')"
-        query = f"SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname IN {tables}"
-        (found,) = server.execute(query, database)[0]
-        return int(str(found))
-
     outbox, earlier = open_worker(), open_worker()
     for number in range(20):  # connections prepare statements that they execute often
         enqueue(outbox, submitted(f"earlier-{number}"))
@@ -245,14 +240,56 @@ def test_claim_reads_what_it_claims_and_not_all_that_waits(
         items = [notification(event, f"r{number % 500}@lab.example") for number, event in enumerate(events)]
         outbox.enqueue(events, items, 100.0)
     outbox.close()  # its statistics are complete then
-    before = rows_read()
+    before = rows_read(server, database)
     outbox = open_worker()
     claims = [each.queue.claim("box", 100.0, worker_id="me", limit=16) for _ in range(10) for each in (outbox, earlier)]
     outbox.close()
     earlier.close()
 
     assert [len(messages) for messages in claims] == [16] * 20
-    assert rows_read() - before < 20 * 500  # of the 4,000 that wait
+    assert rows_read(server, database) - before < 20 * 500  # of the 4,000 that wait
+
+
+def rows_read(server: postgres.Server, database: str) -> int:
+    """How many rows of the large tables statements have read."""
+    query = """
+        SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables
+        WHERE relname IN ('notifications', 'events', 'attempts')
+    """
+    (found,) = server.execute(query, database)[0]
+    return int(str(found))
+
+
+def test_digests_read_what_they_contain_and_not_all_that_waits(
+    server: postgres.Server, open_worker: OpenWorker, database_url: str
+) -> None:
+    """X12: likewise with plans that were made while almost nothing waited."""
+    database = database_url.rpartition("/")[2]
+    queue = transport_queue(RecordingTransport())
+    rule = ThrottleRule(threshold=1, window=600.0, interval=600.0)
+
+    def claim(outbox: PostgresOutbox, limit: int) -> list[int]:
+        throttle = Throttling(outbox.history, [rule], is_shared=True).for_claim(queue, 100.0)
+        messages = outbox.queue.claim("box", 100.0, worker_id="me", limit=limit, throttle=throttle)
+        return [len(message) for message in messages]
+
+    outbox, earlier = open_worker(), open_worker()
+    for number in range(20):  # connections prepare statements that they execute often
+        enqueue(outbox, *(submitted(f"{number}-{each}") for each in range(3)), to=f"earlier{number}@lab.example")
+        assert claim(earlier, 9) == [1, 2]
+        if number == 9:
+            server.execute("VACUUM ANALYZE", database)
+    events = [submitted(f"burst-{number}") for number in range(4_000)]
+    items = [notification(event, f"r{number % 500}@lab.example") for number, event in enumerate(events)]
+    outbox.enqueue(events, items, 100.0)
+    outbox.close()  # its statistics are complete then
+    before = rows_read(server, database)
+    sizes = [size for _ in range(16) for size in claim(earlier, 64)]
+    earlier.close()
+
+    assert sorted(set(sizes)) == [1, 7]
+    assert len(sizes) == 1000
+    assert rows_read(server, database) - before < 4_000 * 20
 
 
 def test_claim_locks_nothing_that_it_does_not_return(open_worker: OpenWorker) -> None:
