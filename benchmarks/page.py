@@ -84,13 +84,14 @@ def write_page(figures: list[Figure], folder: Path) -> None:
 
 
 def write_shared_page(figures: list[Figure], version: str, folder: Path) -> None:
-    """Write the page of the figures of `benchmarks.postgres` into `folder`."""
+    """Write the page of the figures of `benchmarks.postgres` into `folder`; notes of several figures appear once."""
+    notes = {figure.note: figure.name for figure in reversed(figures) if figure.note}
     page = _SHARED_PAGE.format(
         machine=describe_machine(),
         version=version,
         day=date.today().isoformat(),  # noqa: DTZ011 - the date in the local timezone
         rows="\n".join(map(_format_row, figures)),
-        notes="\n".join(f"- {figure.name}: {figure.note}" for figure in figures if figure.note),
+        notes="\n".join(f"- {name}: {note}" for note, name in reversed(notes.items())),
     )
     (folder / "performance-shared.md").write_text(page, encoding="utf-8")
 

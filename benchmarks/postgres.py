@@ -241,7 +241,7 @@ def delivery_figures(server: postgres.Server) -> Iterator[Figure]:
             one,
             f"at least {MIN_SPEEDUP:g} x" if has_target else None,
             several >= MIN_SPEEDUP * one if has_target else None,
-            "the baseline is one process" if has_target else "likewise; the cores of a small machine are busy then",
+            f"the baseline is one process{'' if has_target else '; two cores are busy with this'}",
         )
 
 
