@@ -34,24 +34,28 @@ class TcpProxy:
         self._is_ready.wait()
 
     def reset(self) -> None:
-        """Reset all connections."""
-        self._loop.call_soon_threadsafe(self._reset)
+        """Reset all connections; they are closed when this returns."""
+        asyncio.run_coroutine_threadsafe(self._reset(), self._loop).result()
 
     def close(self) -> None:
         """Stop listening, and close all connections."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def _reset(self) -> None:
-        for writer in list(self._writers):
+    async def _reset(self) -> None:
+        writers = list(self._writers)
+        for writer in writers:
             writer.transport.abort()
+        for writer in writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._listener))
         self._is_ready.set()
         self._loop.run_forever()
-        self._reset()
+        self._loop.run_until_complete(self._reset())
         server.close()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
