@@ -96,7 +96,7 @@ class PostgresDatabase:
         )
         sa.event.listen(self._engine, "do_connect", _connect)
         sa.event.listen(self._engine, "connect", self._configure)
-        sa.event.listen(self._engine, "checkout", _test)
+        sa.event.listen(self._engine, "checkout", _require_open)
         sa.event.listen(self._engine, "begin", self._begin)
 
     @property
@@ -244,11 +244,14 @@ def _sqlstate(error: BaseException) -> str:
     return str(getattr(cause, "sqlstate", None) or "")
 
 
-def _test(connection: Any, _record: Any, _proxy: Any) -> None:
+def _require_open(connection: Any, _record: Any, _proxy: Any) -> None:
     """Let the pool replace a connection that the server has closed meanwhile.
 
-    There is something to read from it then. Otherwise nothing is sent: a statement would be needed for every
-    transaction. Raises: sqlalchemy.exc.DisconnectionError, it is closed.
+    Only then, or after a notice of the server, there is something to read from it, and a statement is sent.
+    SQLAlchemy's `pool_pre_ping` sends one before every transaction, which takes as long as a short transaction.
+
+    Raises:
+        sqlalchemy.exc.DisconnectionError: it is closed.
     """
     try:
         poll = select.poll()
