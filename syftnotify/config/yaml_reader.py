@@ -54,10 +54,10 @@ def parse_yaml(content: bytes) -> tuple[dict[str, Any], list[str]]:
     except ValueError as error:
         raise ConfigError(f"config.yaml: {error}") from None
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
-            raise ConfigError("config.yaml: YAML aliases (*name) are not supported", hint="repeat the value instead")
-        duplicates = list(_duplicate_keys(yaml.compose(text, Loader=_Loader)))
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        duplicates = list(_duplicate_keys(node))
+        raw = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error) from error
     except ReaderError as error:
@@ -122,7 +122,14 @@ _NUMBERS = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without numbers of base 60: 22:00 is text, as in YAML 1.2, and not the number 1320."""
+    """YAML 1.1 without aliases and numbers of base 60: 22:00 is text, as in YAML 1.2, and not the number 1320."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node. Raises: ConfigError, it is an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise ConfigError("config.yaml: YAML aliases (*name) are not supported", hint="repeat the value instead")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
