@@ -29,12 +29,9 @@ ENTITY_NAME = "replace(entity, rtrim(entity, replace(entity, '/', '')), '')"
 LAST_SENT = "last_sent "  # prefix of the names of totals that are moments; the name of a transport follows
 SKIPPED = "state = 'skipped'"
 RUN_ENDS = "kind IN ('job_completed', 'job_failed', 'job_timeout')"
-_QUEUE_COLUMNS = "transport, priority, recipient, seq, not_before, entity"
-_CONVERSATION_COLUMNS = "entity, recipient, medium, seq"
-# The statements that upgrade a database of a version to the next one.
+# The statements that upgrade a database of a version to the next one, besides creating what is missing: first tables,
+# and at the end indexes.
 UPGRADES: dict[int, tuple[str, ...]] = {
-    1: ("CREATE INDEX IF NOT EXISTS recent ON attempts (started_at)",),
-    2: (),  # an index that version 5 replaces
     3: ("ALTER TABLE notifications ADD COLUMN route TEXT NOT NULL DEFAULT ''",),
     4: (
         "ALTER TABLE events ADD COLUMN routing JSON NOT NULL DEFAULT '{}'",
@@ -47,8 +44,6 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "UPDATE notifications SET priority = 0 WHERE event_key IN (SELECT key FROM events WHERE kind IN ('job_failed', "
         "'job_timeout', 'workflow_build_failed', 'workflow_terminated', 'system_alert'))",
         "DROP INDEX IF EXISTS waiting",
-        f"CREATE INDEX IF NOT EXISTS queue ON notifications ({_QUEUE_COLUMNS}) WHERE {WAITING}",
-        f"CREATE INDEX IF NOT EXISTS unfinished ON notifications ({_CONVERSATION_COLUMNS}) WHERE {UNSENT}",
         "INSERT OR REPLACE INTO totals SELECT 'messages', count(DISTINCT iif(bundle = '', id, bundle)) "
         "FROM notifications WHERE state = 'sent'",
         "INSERT OR REPLACE INTO totals SELECT 'notifications', count(*) FROM notifications WHERE state = 'sent'",
@@ -59,16 +54,9 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     ),
     5: (f"ALTER TABLE notifications ADD COLUMN message_domain TEXT NOT NULL DEFAULT '{OLD_MESSAGE_DOMAIN}'",),
     6: ("ALTER TABLE alerts ADD COLUMN public_only BOOLEAN NOT NULL DEFAULT 0",),
-    7: ("CREATE INDEX IF NOT EXISTS inbox_by_time ON inbox (recipient, created_at)",),
     8: (
         "ALTER TABLE inbox ADD COLUMN event_key TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE tokens ADD COLUMN session_of TEXT",
-        "CREATE INDEX IF NOT EXISTS ix_tokens_person ON tokens (person)",
-        f"CREATE INDEX IF NOT EXISTS skipped ON notifications (reason, seq) WHERE {SKIPPED}",
-        f"CREATE INDEX IF NOT EXISTS run_ends ON events (noticed_at) WHERE {RUN_ENDS}",
-        f"CREATE INDEX IF NOT EXISTS by_name ON events ({ENTITY_NAME})",
-        "CREATE INDEX IF NOT EXISTS of_kind ON events (kind, seq)",
-        "CREATE INDEX IF NOT EXISTS of_recipient ON notifications (recipient, seq)",
         "INSERT OR REPLACE INTO totals SELECT 'last_sent ' || transport, CAST(max(started_at) * 1000 AS INTEGER) "
         "FROM attempts JOIN notifications ON notifications.id = notification WHERE outcome = 'sent' GROUP BY transport",
     ),
@@ -136,8 +124,10 @@ NOTIFICATIONS = sa.Table(
     sa.Index("conversation", "entity", "recipient", "seq"),
     sa.Index("states", "state"),
     sa.Index("of_recipient", "recipient", "seq"),
-    sa.Index("queue", *_QUEUE_COLUMNS.split(", "), sqlite_where=sa.text(WAITING)),
-    sa.Index("unfinished", *_CONVERSATION_COLUMNS.split(", "), sqlite_where=sa.text(UNSENT)),
+    sa.Index(
+        "queue", "transport", "priority", "recipient", "seq", "not_before", "entity", sqlite_where=sa.text(WAITING)
+    ),
+    sa.Index("unfinished", "entity", "recipient", "medium", "seq", sqlite_where=sa.text(UNSENT)),
     sa.Index("skipped", "reason", "seq", sqlite_where=sa.text(SKIPPED)),
 )
 ATTEMPTS = sa.Table(

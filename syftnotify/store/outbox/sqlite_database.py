@@ -10,10 +10,14 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from syftnotify.core.errors import StateError
 from syftnotify.core.text import plural
@@ -192,11 +196,11 @@ class SqliteDatabase:
                 copy = back_up(self.path, version)
                 log.info("%s is upgraded to format %d; the old one is kept as %s", self.path, SCHEMA_VERSION, copy.name)
             if version < SCHEMA_VERSION:
-                SCHEMA.create_all(connection)
-                for step in range(max(version, 1), SCHEMA_VERSION) if version else ():
-                    for statement in UPGRADES[step]:
-                        if not _adds_existing_column(connection, statement):
-                            connection.exec_driver_sql(statement)
+                tables, indexes = _definitions()
+                steps = [UPGRADES.get(step, ()) for step in range(version, SCHEMA_VERSION)] if version else []
+                for statement in chain(tables, *steps, indexes):
+                    if not _adds_existing_column(connection, statement):
+                        connection.exec_driver_sql(statement)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _quarantine(self, reason: str) -> None:
@@ -206,6 +210,17 @@ class SqliteDatabase:
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         self.corruption = f"{self.path.name} was damaged ({reason}) and is kept as {aside.name}"
         log.warning("%s; it is rebuilt from the state file and the tree", self.corruption)
+
+
+@cache
+def _definitions() -> tuple[list[str], list[str]]:
+    """The statements that create the tables and the indexes that do not exist."""
+    dialect, tables = sqlite.dialect(), SCHEMA.sorted_tables
+    indexes = [index for table in tables for index in sorted(table.indexes, key=lambda each: str(each.name))]
+    return (
+        [str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)) for table in tables],
+        [str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)) for index in indexes],
+    )
 
 
 def _create(path: Path) -> None:
@@ -227,7 +242,7 @@ def _create(path: Path) -> None:
 
 
 def _adds_existing_column(connection: sa.Connection, statement: str) -> bool:
-    """Whether a statement adds a column that exists, because the table was missing and `create_all` has made it."""
+    """Whether a statement adds a column that exists, because the table was missing and was created with it."""
     found = _ADD_COLUMN.match(statement)
     if found is None:
         return False
