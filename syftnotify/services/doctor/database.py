@@ -60,12 +60,12 @@ def check_facts(facts: DatabaseFacts) -> Iterator[Finding]:
         "database connections",
         Level.WARN if free < _FREE_CONNECTIONS else Level.PASS,
         f"{facts.connections} of {facts.max_connections} in use{pooled}",
-        "raise `max_connections`, or use a pooler; each worker and server uses up to 21",
+        "raise `max_connections`, or use a pooler; each worker, and each `notify serve`, uses up to 21",
     )
     yield graded(
         "database transactions",
         Level.WARN if facts.oldest_transaction > _TRANSACTION_SECONDS else Level.PASS,
-        f"the oldest one runs for {facts.oldest_transaction:.0f} s"
+        f"the oldest one has run for {facts.oldest_transaction:.0f} s"
         f"{'' if facts.sees_all_users else '; those of other users cannot be seen without the role pg_read_all_stats'}",
         "while it runs, live streams wait and no space is freed: find it in pg_stat_activity, and end it by SELECT "
         "pg_terminate_backend(PID)",

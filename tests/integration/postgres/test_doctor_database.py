@@ -45,7 +45,7 @@ GOOD = DatabaseFacts(
         ({"clock_difference": -8.0}, "database clock", Level.WARN, "differs from the server's by 8.0 s"),
         ({"connections": 95}, "database connections", Level.WARN, "95 of 100 in use"),
         ({"is_pooled": True}, "database connections", Level.PASS, "through a pooler"),
-        ({"oldest_transaction": 4000.0}, "database transactions", Level.WARN, "runs for 4000 s"),
+        ({"oldest_transaction": 4000.0}, "database transactions", Level.WARN, "has run for 4000 s"),
         ({"schema_version": 0}, "database tables", Level.WARN, "there are none"),
         ({"can_write": False}, "database tables", Level.FAIL, "cannot be written"),
     ],
