@@ -80,9 +80,10 @@ def db_migrate(context: typer.Context, home: HomeOption = None) -> None:
 
 @db_app.command("copy")
 def db_copy(context: typer.Context, home: HomeOption = None) -> None:
-    """Copy outbox.db into the database, and compare both.
+    """Copy outbox.db into the database, and compare both. Tables are created if there are none.
 
-    No worker or server of this home may run, on any machine. A copy that was interrupted continues.
+    No worker or server of this home may run, on any machine. A copy that was interrupted continues; they cannot start
+    before it is complete.
     """
     from syftnotify.core.text import plural
     from syftnotify.runtime.database import copy_outbox

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from syftnotify.core.cluster import DatabaseFacts, WorkerRecord
 from syftnotify.core.errors import ConfigError, NoTablesError, NotifyError
-from syftnotify.core.text import escape
 from syftnotify.runtime.opening import check_packages, connect_outbox
 from syftnotify.services.settings import load
 from syftnotify.services.transports import published_context
@@ -60,11 +59,12 @@ def migrate_database(home: Home) -> DatabaseFacts:
     settings, url = _configured(home)
     from syftnotify.store.outbox.postgres.database import PostgresDatabase
     from syftnotify.store.outbox.postgres.inspection import inspect
-    from syftnotify.store.outbox.postgres.migration import migrate
+    from syftnotify.store.outbox.postgres.migration import migrate, prepare
 
     before = inspect(url)
     with closing(PostgresDatabase(url, settings.config.scope)) as database:
         migrate(database)
+        prepare(database)  # tables of a newer version may be unusable
     return before
 
 
@@ -76,7 +76,7 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
     Raises:
         ConfigError: no database is configured, or the configuration is wrong.
         AlreadyRunningError: the worker of this home runs.
-        NotifyError: there is no file, or a process of this home uses the database.
+        NotifyError: there is no file.
         StateError: one of the two cannot be used, or they differ; see `OutboxCopy.run`.
     """
     settings, url = _configured(home)
@@ -91,17 +91,13 @@ def copy_outbox(home: Home, on_progress: Callable[[str, int, int], None]) -> lis
             file.queue.recover(time.time())
         with closing(PostgresDatabase(url, settings.config.scope)) as database:
             prepare(database)
+            copy = OutboxCopy(home.outbox, database)
+            copy.begin()
             with closing(connect_outbox(settings)) as outbox:
                 assert outbox.cluster is not None  # for mypy: it is in a database
-                for worker in outbox.cluster.workers():
-                    if worker.scope == settings.config.scope:
-                        raise NotifyError(
-                            f"a process of this home uses the database: pid {worker.pid} on {escape(worker.host)}",
-                            hint="stop all workers and servers of this home, on all machines",
-                        )
                 # Whoever delivers what is copied needs it.
                 outbox.cluster.publish(published_context(settings), is_enabled=settings.config.notify.enabled)
-            found = OutboxCopy(home.outbox, database).run(on_progress)
+            found = copy.run(on_progress)
             mark_copied(home.outbox, database.name)
             return found
 

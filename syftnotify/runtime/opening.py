@@ -67,24 +67,29 @@ def require_copied(settings: Settings) -> None:
 
     Raises:
         ConfigError: it has one.
-        StateError: the file or the database cannot be used.
+        StateError: the file or the database cannot be used, or another file is being copied into this home.
         NotifyError: the packages for PostgreSQL are not installed.
     """
     if settings.config.database is None:
         return
     check_packages()
+    from syftnotify.store.outbox.postgres.copies import require_complete
     from syftnotify.store.outbox.postgres.copying import OutboxCopy, mark_copied, uncopied_events
     from syftnotify.store.outbox.postgres.database import PostgresDatabase
     from syftnotify.store.outbox.postgres.migration import schema_status
 
     file = settings.home.outbox
     with closing(PostgresDatabase(settings.config.database.get_secret_value(), settings.config.scope)) as database:
+        has_tables = schema_status(database).version > 0
         count = uncopied_events(file, database.name)
-        if not count:
-            return
         # The same database may have another address than at the time of the copy.
-        if schema_status(database).version and OutboxCopy(file, database).is_verified():
+        if count and has_tables and OutboxCopy(file, database).is_verified():
             mark_copied(file, database.name)
+            count = 0
+        if not count:
+            if has_tables:
+                with database.reading() as connection:
+                    require_complete(connection, database)
             return
     raise ConfigError(
         f"{file} has {plural(count, 'event that was', 'events that were')} not copied into {database.name}",

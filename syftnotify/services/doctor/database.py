@@ -108,6 +108,8 @@ def _tables(facts: DatabaseFacts) -> Finding:
             "as their owner: GRANT USAGE ON SCHEMA syftnotify, syftnotify_scope TO USER_NAME; GRANT SELECT, INSERT, "
             "UPDATE, DELETE ON ALL TABLES IN SCHEMA syftnotify, syftnotify_scope TO USER_NAME"
         )
+        if not facts.schema_version:
+            advice = f"if there are none, run `notify db migrate` as the owner of the database; otherwise, {advice}"
         return Finding("database tables", Level.FAIL, "they cannot be written", advice)
     if facts.schema_version < facts.needed_version:
         found = f"version {facts.schema_version}" if facts.schema_version else "there are none"

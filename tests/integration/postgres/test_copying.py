@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import sqlalchemy as sa
 
 from syftnotify.core.cluster import WorkerMode
 from syftnotify.core.errors import StateError
+from syftnotify.core.matching import Match
+from syftnotify.core.silences import Silence
 from syftnotify.runtime.opening import connect_outbox
 from syftnotify.services.cursors import prepare_cursors
 from syftnotify.services.demo import Tree
 from syftnotify.services.settings import load
+from syftnotify.store.outbox.postgres.copies import require_complete
 from syftnotify.store.outbox.postgres.copying import CopiedTable, OutboxCopy
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.migration import prepare
@@ -25,7 +29,7 @@ from tests import postgres
 from tests.integration.postgres.conftest import OpenWorker
 from tests.integration.postgres.test_workers import OTHER
 from tests.outbox_helpers import claim_next, enqueue, fail, submitted
-from tests.support import ANA, OWNER, Box, tally
+from tests.support import ANA, OWNER, Box, tally, wait_until
 
 
 def nothing(_table: str, _copied: int, _total: int) -> None:
@@ -155,6 +159,69 @@ def test_copy_that_was_interrupted_continues(tmp_path: Path, database_url: str) 
     database.close()
 
 
+def interrupted_copy(path: Path, database: PostgresDatabase) -> None:
+    """A copy of an outbox with three events, of which none is in the database yet."""
+    with closing(SqliteOutbox(path)) as outbox:
+        enqueue(outbox, *map(submitted, "abc"))
+
+    def interrupt(_table: str, _copied: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        OutboxCopy(path, database).run(interrupt)
+
+
+def test_no_process_joins_before_the_copy_is_complete(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """What it stores would differ from the file, which has the earlier history."""
+    path, worker = tmp_path / "outbox.db", open_worker()
+    with closing(opened(database_url)) as database:
+        interrupted_copy(path, database)
+        with pytest.raises(StateError, match=f"the copy of an outbox.db of {OWNER} into .* is not complete"):
+            worker.cluster.join(WorkerMode.FULL)
+        open_worker(OTHER).cluster.join(WorkerMode.FULL)
+        OutboxCopy(path, database).run(nothing)
+    worker.cluster.join(WorkerMode.FULL)
+
+
+def test_copy_waits_for_a_process_that_joins(tmp_path: Path, database_url: str, server: postgres.Server) -> None:
+    """One that has not committed yet would not be found."""
+    path = tmp_path / "outbox.db"
+    SqliteOutbox(path).close()
+    waiters = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    join = """INSERT INTO syftnotify.workers
+        (scope, host, pid, mode, version, transports, started_at, lease_until, has_lock)
+        VALUES (%(scope)s, 'other', 7, 'full', '1', '{}', 0, 1e12, false)"""
+    outcome: list[str] = []
+
+    def begin(database: PostgresDatabase) -> None:
+        with pytest.raises(StateError) as caught:
+            OutboxCopy(path, database).begin()
+        outcome.append(str(caught.value))
+
+    with closing(opened(database_url)) as database, closing(opened(database_url)) as joining:
+        thread = threading.Thread(target=begin, args=(database,))
+        with joining.writing() as connection:
+            require_complete(connection, joining)
+            thread.start()
+            wait_until(lambda: server.execute(waiters) == [(1,)])
+            connection.exec_driver_sql(join, {"scope": OWNER})
+        thread.join()
+    assert outcome == ["a process of this home uses the database: pid 7 on other"]
+
+
+def test_other_home_does_not_start_during_a_copy(moved_box: Box, database_url: str) -> None:
+    path = moved_box.home.outbox
+    with closing(opened(database_url)) as database:
+        interrupted_copy(path, database)
+    path.rename(path.with_suffix(".other"))
+
+    for command in (("run", "--once"), ("start",), ("serve",), ("silence", "add", "--job", "a", "--for", "1h")):
+        assert "is not complete" in moved_box.notify(*command, check=1).stderr
+    assert "fail  outbox.db: the copy of an outbox.db" in moved_box.notify("doctor", check=1).stdout
+
+
 def test_difference_is_found(tmp_path: Path, database_url: str, server: postgres.Server) -> None:
     path = tmp_path / "outbox.db"
     with closing(SqliteOutbox(path)) as outbox:
@@ -218,8 +285,10 @@ def test_copy_after_the_api_was_served_keeps_its_keys(moved_box: Box) -> None:
         assert shared.tokens.cursor_key() == kept
 
 
-def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(tmp_path: Path, database_url: str) -> None:
-    """A worker used it between two runs: what it has sent does not wait any more."""
+def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(
+    tmp_path: Path, database_url: str, open_worker: OpenWorker
+) -> None:
+    """A worker used it between two runs: what it has sent does not wait any more. What is from elsewhere is kept."""
     path = tmp_path / "outbox.db"
     with closing(SqliteOutbox(path)) as outbox:
         enqueue(outbox, submitted("waits"), submitted("sent"))
@@ -227,6 +296,8 @@ def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(tmp_pa
         fail(outbox, first, retry_at=150.0)
         outbox.queue.mark_sent(second, 102.0)
     database = opened(database_url)
+    silence = Silence("3f2a", OWNER, "maintenance", Match(job=("other",)))
+    open_worker().silences.add(silence)
 
     def interrupt(table: str, _copied: int, _total: int) -> None:
         if table == "notifications":
@@ -241,6 +312,8 @@ def test_file_that_was_changed_during_a_copy_is_copied_from_the_beginning(tmp_pa
     assert "starts from the beginning" in caught.value.hint
     found = {each.name: each.rows for each in OutboxCopy(path, database).run(nothing)}
     assert (found["events"], found["notifications"], found["attempts"]) == (2, 2, 3)
+    assert open_worker().silences.all() == [silence]
+    assert open_worker().history.counts() == tally(sent=2)
     database.close()
 
 

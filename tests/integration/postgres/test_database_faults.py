@@ -84,6 +84,16 @@ def test_error_in_a_transaction_stores_nothing_of_it(through_proxy: PostgresOutb
     assert outbox.history.counts() == tally(waiting=1)
 
 
+@pytest.mark.parametrize(
+    ("ending", "hint"),
+    [("", "create the database and its user"), ("?sslmode=no", "correct the parameters after `?`")],
+)
+def test_wrong_address_is_named_as_the_cause(server: postgres.Server, tmp_path: Path, ending: str, hint: str) -> None:
+    with pytest.raises(StateError) as caught:
+        PostgresOutbox(server.url("missing") + ending, OWNER, Home(tmp_path))
+    assert hint in caught.value.hint
+
+
 @pytest.mark.thorough
 def test_server_that_does_not_answer_is_given_up(
     through_proxy: PostgresOutbox, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch

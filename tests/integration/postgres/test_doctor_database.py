@@ -48,6 +48,7 @@ GOOD = DatabaseFacts(
         ({"oldest_transaction": 4000.0}, "database transactions", Level.WARN, "has run for 4000 s"),
         ({"schema_version": 0}, "database tables", Level.WARN, "there are none"),
         ({"can_write": False}, "database tables", Level.FAIL, "cannot be written"),
+        ({"can_write": False, "schema_version": 0}, "database tables", Level.FAIL, "cannot be written"),
     ],
 )
 def test_each_problem_of_a_database_is_found(changes: dict[str, Any], check: str, level: Level, text: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
+from sqlalchemy import make_url
 
 from syftnotify.core.errors import StateError
 from syftnotify.store.outbox.postgres import migration, schema
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from tests.integration.postgres.conftest import OpenWorker
 from tests.outbox_helpers import claim_next, enqueue, submitted
-from tests.support import OWNER
+from tests.postgres import Server
+from tests.support import OWNER, Box
 
 
 def test_workers_of_two_versions_share_the_tables(
@@ -39,3 +41,12 @@ def test_workers_of_two_versions_share_the_tables(
         assert migration.migrate(database) == 2
     with pytest.raises(StateError, match="were changed by a newer version"):
         open_worker()
+
+
+def test_tables_of_a_newer_version_are_not_migrated(box: Box, server: Server, database_url: str) -> None:
+    box.configure({"database": database_url})
+    box.notify("db", "migrate", check=0)
+    server.execute(
+        "UPDATE syftnotify.properties SET value = '99' WHERE name <> 'timeline'", str(make_url(database_url).database)
+    )
+    assert "were changed by a newer version" in box.notify("db", "migrate", check=1).stderr

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -23,9 +23,10 @@ import sqlalchemy as sa
 from syftnotify.core.errors import StateError
 from syftnotify.core.text import escape, plural
 from syftnotify.store.outbox.inserts import SCOPE
+from syftnotify.store.outbox.postgres.copies import CopyProgress
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.schema import TABLES_SCHEMA
-from syftnotify.store.outbox.schema import COPIED_TO, COPY_ID, EVENTS, NOTIFICATIONS, SCHEMA, WAITING
+from syftnotify.store.outbox.schema import COPIED_TO, COPY_ID, NOTIFICATIONS, SCHEMA, WAITING
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +35,8 @@ _BATCH = 900  # rows in one transaction; SQLite allows 999 variables in one stat
 _GROUPS = {"events": "key", "notifications": "id", "attempts": "notification", "submissions": "entity", "inbox": "id"}
 # Columns that only PostgreSQL has. Transaction 0 is before all others: no live stream sends these rows as new ones.
 _ADDED = {"inbox": {"xid": "'0'"}, "totals": {"shard": "-1"}}  # as they are written in a statement
-_COPIES = f"{TABLES_SCHEMA}.copies"
-_POSITION = f"""
-SELECT position, copied FROM {_COPIES} WHERE scope = %(scope)s AND source = %(source)s AND table_name = %(table)s
-"""
-_SET_POSITION = f"""
-INSERT INTO {_COPIES} (scope, source, table_name, position, copied)
-VALUES (%(scope)s, %(source)s, %(table)s, %(position)s, %(copied)s)
-ON CONFLICT (scope, source, table_name) DO UPDATE SET position = excluded.position, copied = excluded.copied
-"""
 # What a worker or server of the same home may have stored in the database before. It is kept.
-_MERGED = ("server_keys", "recipients", "samples", "totals")
-_DELETE = f"""
-DELETE FROM {TABLES_SCHEMA}.{{table}} WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM {TABLES_SCHEMA}.{{table}} WHERE scope = %(scope)s LIMIT 10000))
-"""
-_FORGET_POSITIONS = f"DELETE FROM {_COPIES} WHERE scope = %(scope)s AND source = %(source)s"
-_COUNT_EVENTS = f"SELECT count(*) FROM {TABLES_SCHEMA}.events WHERE scope = %(scope)s"
-_VERIFIED = "verified"  # in place of the name of a table, when the copy is complete
+_MERGED = ("server_keys", "recipients", "samples")
 
 _Values = tuple[Any, ...]
 
@@ -71,12 +56,21 @@ class _DifferenceError(StateError):
 
 
 class OutboxCopy:
-    """The copy of one file. No worker or server of its home may run."""
+    """The copy of one file."""
 
     def __init__(self, file: Path, database: PostgresDatabase) -> None:
         self._file = file
         self._database = database
         self._damaged: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Make sure that no process of the home uses the database before the copy is complete.
+
+        Raises:
+            StateError: one does, or there are events of the home that are not from this file; or one of the databases
+                cannot be used.
+        """
+        self._progress().begin()
 
     def run(self, on_progress: Callable[[str, int, int], None]) -> list[CopiedTable]:
         """Copy what is not copied yet, and compare all of it; empty if that was done before.
@@ -87,14 +81,14 @@ class OutboxCopy:
             StateError: one of the databases cannot be used, and the next run continues; or the comparison found a
                 difference, and the next run copies everything again.
         """
-        source = _file_id(self._file)
-        if self.is_verified():
+        progress = self._progress()
+        if progress.is_complete():
             return []
+        self.begin()
         try:
-            with closing(_open(self._file)) as connection:
-                self._require_no_other_history(source)
+            with self._reading_file() as connection:
                 for table in SCHEMA.sorted_tables:
-                    self._copy(connection, source, table, on_progress)
+                    self._copy(connection, progress, table, on_progress)
                 found: dict[str, CopiedTable] = {}
                 for table in SCHEMA.sorted_tables:
                     if table is not NOTIFICATIONS:
@@ -103,56 +97,53 @@ class OutboxCopy:
                 with self._database.writing() as to:
                     self._copy_waiting(connection, to, on_progress)
                     found[NOTIFICATIONS.name] = self._compare(connection, to, NOTIFICATIONS)
-                    to.exec_driver_sql(_SET_POSITION, self._key(source, _VERIFIED) | {"position": 0, "copied": 0})
-        except sqlite3.Error as error:
-            raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
+                    progress.complete(to)
         except _DifferenceError:  # the file was changed after a part of it was copied
-            self._forget(source)
+            self._delete_copied()
+            progress.start_over()
             raise
         return [found[table.name] for table in SCHEMA.sorted_tables]
 
     def is_verified(self) -> bool:
         """Whether the file was copied and compared before. Raises: StateError."""
-        return self._position(_file_id(self._file), _VERIFIED) is not None
+        return self._progress().is_complete()
 
-    def _forget(self, source: str) -> None:
-        """Delete what was copied, so that the next run copies the file as it is then. Raises: StateError."""
-        for table in reversed(SCHEMA.sorted_tables):
-            if table.name in _MERGED:
-                continue
-            values = {"scope": self._database.scope}
-            deleted = 1
-            while deleted:
-                with self._database.writing() as connection:
-                    deleted = connection.exec_driver_sql(_DELETE.format(table=table.name), values).rowcount
-        with self._database.writing() as connection:
-            connection.exec_driver_sql(_FORGET_POSITIONS, {"scope": self._database.scope, "source": source})
+    def _progress(self) -> CopyProgress:
+        return CopyProgress(self._database, _file_id(self._file))
 
-    def _require_no_other_history(self, source: str) -> None:
-        """Raises: StateError, the database has events of this home that are not from this file."""
-        if self._position(source, EVENTS.name) is not None:
-            return
-        with self._database.reading() as connection:
-            count = connection.exec_driver_sql(_COUNT_EVENTS, {"scope": self._database.scope}).scalar_one()
-        if count:
-            raise StateError(
-                f"{self._database.name} already has {plural(count, 'event')} of {self._database.scope}",
-                hint="copy only one outbox.db of a data owner, before the first `notify start` with `database`; or use "
-                "another, empty database",
-            )
+    @contextlib.contextmanager
+    def _reading_file(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(_open(self._file)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StateError(f"{self._file} cannot be read: {error}", hint="run `notify doctor`") from error
 
-    def _key(self, source: str, table: str) -> dict[str, Any]:
-        return {"scope": self._database.scope, "source": source, "table": table}
+    def _delete_copied(self) -> None:
+        """Delete the rows that have keys of the file; others of the home, such as silences, are kept."""
+        with self._reading_file() as connection:
+            for table in reversed(SCHEMA.sorted_tables):
+                if table.name in _MERGED:
+                    continue
+                delete = f"DELETE FROM {TABLES_SCHEMA}.{table.name} WHERE {_has_keys(table)}"
+                for keys in _keys(connection, table):
+                    with self._database.writing() as to:
+                        to.exec_driver_sql(delete, self._key_values(table, keys))
 
-    def _position(self, source: str, table: str) -> tuple[int, int] | None:
-        with self._database.reading() as connection:
-            row = connection.exec_driver_sql(_POSITION, self._key(source, table)).first()
-        return None if row is None else (int(row.position), int(row.copied))
+    def _key_values(self, table: sa.Table, keys: Sequence[Any]) -> dict[str, Any]:
+        """The parameters of `_has_keys`."""
+        column = table.columns[_group(table)]
+        converted = [key for key in (_try_convert(column, key) for key in keys) if key is not None]
+        return {"scope": self._database.scope, "keys": converted}
 
     def _copy(
-        self, connection: sqlite3.Connection, source: str, table: sa.Table, on_progress: Callable[[str, int, int], None]
+        self,
+        connection: sqlite3.Connection,
+        progress: CopyProgress,
+        table: sa.Table,
+        on_progress: Callable[[str, int, int], None],
     ) -> None:
-        position, copied = self._position(source, table.name) or (-1, 0)
+        position, copied = progress.position(table.name)
         total = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
         names = _names(table)
         now = f" AND NOT {WAITING}" if table is NOTIFICATIONS else ""
@@ -161,9 +152,7 @@ class OutboxCopy:
             position = rows[-1][0]
             with self._database.writing() as to:
                 copied += self._insert(to, table, [row[1:] for row in rows])
-                to.exec_driver_sql(
-                    _SET_POSITION, self._key(source, table.name) | {"position": position, "copied": copied}
-                )
+                progress.record(to, table.name, position, copied)
             on_progress(table.name, copied, total)
 
     def _copy_waiting(
@@ -209,23 +198,15 @@ class OutboxCopy:
         Of tables that are merged only the keys are compared.
         """
         names = [each.name for each in table.primary_key] if table.name in _MERGED else _names(table)
-        group = _GROUPS.get(table.name) or next(iter(table.primary_key)).name
-        groups = (row[0] for row in connection.execute(f"SELECT DISTINCT {group} FROM {table.name} ORDER BY {group}"))
         columns = ", ".join(names)
-        theirs = (
-            f"SELECT {columns} FROM {TABLES_SCHEMA}.{table.name} WHERE {SCOPE} = %(scope)s AND {group} = ANY(%(keys)s)"
-        )
-        if table.name == "totals":
-            theirs += " AND shard = -1"
+        theirs = f"SELECT {columns} FROM {TABLES_SCHEMA}.{table.name} WHERE {_has_keys(table)}"
         self._damaged.pop(table.name, None)
         counts, sums = [0, 0], [0, 0]
-        while keys := list(islice(groups, _BATCH)):
+        for keys in _keys(connection, table):
             marks = ", ".join("?" * len(keys))
-            found = connection.execute(f"SELECT {columns} FROM {table.name} WHERE {group} IN ({marks})", keys)
+            found = connection.execute(f"SELECT {columns} FROM {table.name} WHERE {_group(table)} IN ({marks})", keys)
             own = [each for row in found if (each := self._row(table, row, names)) is not None]
-            converted = [key for key in (_try_convert(table.columns[group], key) for key in keys) if key is not None]
-            values = {"scope": self._database.scope, "keys": converted}
-            other = [tuple(row) for row in to.exec_driver_sql(theirs, values)]
+            other = [tuple(row) for row in to.exec_driver_sql(theirs, self._key_values(table, keys))]
             for number, rows in enumerate((own, other)):
                 counts[number] += len(rows)
                 sums[number] = (sums[number] + sum(map(_checksum, rows))) % (1 << 64)
@@ -284,6 +265,25 @@ def _file_id(file: Path) -> str:
             return str(found[0])
     except sqlite3.Error as error:
         raise StateError(f"{file} cannot be used: {error}", hint="run `notify doctor`") from error
+
+
+def _group(table: sa.Table) -> str:
+    """The column by which rows are compared."""
+    return _GROUPS.get(table.name) or next(iter(table.primary_key)).name
+
+
+def _keys(connection: sqlite3.Connection, table: sa.Table) -> Iterator[list[Any]]:
+    """The values of that column in the file, in parts."""
+    group = _group(table)
+    found = (row[0] for row in connection.execute(f"SELECT DISTINCT {group} FROM {table.name} ORDER BY {group}"))
+    while keys := list(islice(found, _BATCH)):
+        yield keys
+
+
+def _has_keys(table: sa.Table) -> str:
+    """The condition of the rows in PostgreSQL that have some of these values, and are from a file."""
+    from_file = " AND shard = -1" if table.name == "totals" else ""
+    return f"{SCOPE} = %(scope)s AND {_group(table)} = ANY(%(keys)s){from_file}"
 
 
 def _names(table: sa.Table) -> list[str]:

@@ -46,12 +46,16 @@ _HINTS = {
 }
 
 
+_WRONG_PARAMETERS = "correct the parameters after `?` in `database`"
 # libpq gives an error of the connection no state. Servers in other languages write other texts.
 _TEXT_HINTS = {
     "password authentication failed": _HINTS["28"],
+    "no password supplied": _HINTS["28"],
+    '" does not exist': "create the database and its user, or correct their names in `database`",
     "no pg_hba.conf entry": "let the server accept this machine and user: pg_hba.conf",
     "permission denied for database": "as the owner of the database: GRANT CONNECT ON DATABASE NAME TO USER_NAME",
-    "invalid connection option": "correct the parameters after `?` in `database`",
+    "invalid connection option": _WRONG_PARAMETERS,
+    "invalid sslmode value": _WRONG_PARAMETERS,
     "server does not support SSL": "remove `sslmode` from `database`, or set up TLS on the server",
 }
 # What psycopg and libpq repeat for each of several servers.

@@ -23,6 +23,7 @@ import psycopg
 from syftnotify import __version__
 from syftnotify.core.cluster import Channel, WorkerMode, WorkerRecord
 from syftnotify.core.errors import StateError
+from syftnotify.store.outbox.postgres.copies import require_complete
 from syftnotify.store.outbox.postgres.database import PostgresDatabase
 from syftnotify.store.outbox.postgres.leader import PostgresLeaderClaim
 from syftnotify.store.outbox.postgres.lease import WORKERS, Lease, lock_key
@@ -150,7 +151,11 @@ class Membership:
         return self._failures > 0
 
     def join(self, mode: WorkerMode | None = None, transports: Mapping[str, str] | None = None) -> int:
-        """Become a worker of the database, unless this process is one; returns its number."""
+        """Become a worker of the database, unless this process is one; returns its number.
+
+        Raises:
+            StateError: the database cannot be used, or the copy of a file into this home is not complete.
+        """
         with self._lock:
             self._mode = mode or self._mode
             self._transports = dict(transports or self._transports)
@@ -166,6 +171,7 @@ class Membership:
                 }
                 asked = _clock()
                 with self._database.writing() as connection:
+                    require_complete(connection, self._database)
                     row = connection.exec_driver_sql(_JOIN, values).one()
                 self._alive_until = asked + self._lease.patience
                 self._id, self.started_at = int(row.id), float(row.started_at)
