@@ -14,9 +14,10 @@ export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
-# Tests that take long by nature are marked `thorough`: `make check` runs them.
+# Tests that take long by nature are marked `thorough`, and of a parametrized test with files, processes or servers only
+# the first case runs: `make check` runs all.
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m "not thorough and not browser" $(ARGS)
+	$(PYTEST) -m "not thorough and not browser and not further_case" $(ARGS)
 
 # Shows every mail and page in a browser (Debian's package chromium; CHROMIUM names another one).
 browser: $(VENV)/.installed-dev

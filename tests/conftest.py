@@ -4,7 +4,9 @@ import os
 import signal
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.trees import TREES, Disk, Tree
 from tests.workers import PingServer, demo_tree
 
 WIDE = "\u2615"
+_INTEGRATION, _E2E = (Path(__file__).parent / name for name in ("integration", "e2e"))
 
 # No deadline: the duration depends on the machine. The examples are the same in each run, so that failures are
 # reproducible; `make fuzz` draws new ones.
@@ -50,6 +53,27 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 # Files writable by other users are refused, so tests do not depend on the umask of the shell.
 _UMASK = 0o022
 os.umask(_UMASK)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of each test with processes, files or servers that `make test` leaves out: all but the first.
+
+    Tests of a contract keep all, because they have a case for each implementation.
+    """
+    cases: defaultdict[str, list[tuple[tuple[int, ...], pytest.Item]]] = defaultdict(list)
+    for item in items:
+        is_slow = item.path.is_relative_to(_INTEGRATION) or item.path.is_relative_to(_E2E)
+        if (
+            is_slow
+            and "contract" not in item.path.as_posix()
+            and hasattr(item, "callspec")
+            and item.get_closest_marker("thorough") is None
+        ):
+            cases[item.nodeid.partition("[")[0]].append((tuple(item.callspec.indices.values()), item))
+    for found in cases.values():
+        for _, item in sorted(found, key=itemgetter(0))[1:]:
+            item.add_marker("further_case")
 
 
 @pytest.fixture(autouse=True)
