@@ -283,11 +283,16 @@ def alias_bomb() -> str:
 
 
 def scan_for_hours(box: Box, hours: float, *, step: float = 0.5) -> list[tuple[str, str]]:
-    """Scan every `step` hours for `hours`; returns event and recipient of each new mail."""
+    """Scan every `step` hours for `hours` with one app; returns event and recipient of each new mail."""
     box.new_mails()
-    for _ in range(round(hours / step)):
-        box.clock.advance(step * 3600)
-        box.scan()
+    app = box.open_app()
+    try:
+        for _ in range(round(hours / step)):
+            box.clock.advance(step * 3600)
+            app.run_once(box.last_scan)
+            box.last_scan = box.clock.now
+    finally:
+        app.close()
     return [(mail.event, mail.to) for mail in box.new_mails()]
 
 
