@@ -10,12 +10,14 @@ import sqlalchemy as sa
 
 from syftnotify.core.models import AlertRule
 from syftnotify.store.outbox.alert_targets import AlertTargets
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import ALERTS
 
 # A rule is deleted after its job was absent for this time, because most trees that disappear come back.
 JOB_GONE_SECONDS = 86400.0
 _ALL = sa.select(*(ALERTS.c[item.name] for item in fields(AlertRule))).order_by(ALERTS.c.created_at, ALERTS.c.id)
+_PLAIN_TEXT = CompiledStatement(sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1))
 
 
 class AlertRuleStore:
@@ -65,8 +67,7 @@ class AlertRuleStore:
         """Encrypt the URLs that an earlier version stored as plain text."""
         if self._file is None:
             return
-        is_plain_text = sa.select(ALERTS.c.id).where(ALERTS.c.target.contains("://")).limit(1)
         with self._database.reading() as connection:
-            if connection.execute(is_plain_text).first() is None:
+            if _PLAIN_TEXT.first(connection, {}) is None:
                 return
         self._targets.encrypt_stored(self._file)

@@ -1,8 +1,8 @@
-"""Statements that are executed for each message or for many rows.
+"""Statements that are executed for each message, for many rows, or at each start and scan.
 
 SQLAlchemy prepares parameters and results of each execution in Python, which takes longer than SQLite needs for these
-statements. Here a statement is compiled once for each dialect and executed by a cursor of the driver, within
-SQLAlchemy's transaction.
+statements, and compiles them for each engine. Here a statement is compiled once for each dialect and executed by a
+cursor of the driver, within SQLAlchemy's transaction.
 """
 
 from __future__ import annotations
@@ -65,6 +65,14 @@ class CompiledStatement:
             cursor.execute(compiled.sql, compiled.values(values))
             found = cursor.fetchone()
         return None if found is None else self._make_row(found)
+
+    def all(self, connection: sa.Connection, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """The rows of a query, named tuples."""
+        given = values or {}
+        compiled = self._for(connection, given)
+        with contextlib.closing(connection.connection.cursor()) as cursor:
+            cursor.execute(compiled.sql, compiled.values(given))
+            return [self._make_row(row) for row in cursor.fetchall()]
 
     def _for(self, connection: sa.Connection, row: Mapping[str, Any]) -> _Compiled:
         name = connection.dialect.name

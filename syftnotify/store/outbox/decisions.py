@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from syftnotify.core.decisions import PendingDecision
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.text import escape
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.inserts import Upsert
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 
 _UPSERT = Upsert(PENDING_DECISIONS, ["entity"], lambda new: {name: new[name] for name in ("kind", "since", "payload")})
 
-_REQUESTS_SINCE = sa.select(PENDING_DECISIONS.c.entity, PENDING_DECISIONS.c.since).where(
-    PENDING_DECISIONS.c.kind == EventKind.PEER_REQUESTED.value
+_REQUESTS_SINCE = CompiledStatement(
+    sa.select(PENDING_DECISIONS.c.entity, PENDING_DECISIONS.c.since).where(
+        PENDING_DECISIONS.c.kind == EventKind.PEER_REQUESTED.value
+    )
 )
 
 
@@ -38,7 +41,7 @@ class PendingDecisionStore:
     ) -> None:
         with self._database.writing() as connection:
             # Peer requests have no time in the tree: the one at which they were first seen is kept.
-            seen = {row.entity: row.since for row in connection.execute(_REQUESTS_SINCE)} if replaces else {}
+            seen = {row.entity: row.since for row in _REQUESTS_SINCE.all(connection)} if replaces else {}
             rows = [
                 {
                     "entity": each.entity,

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from syftnotify.core.emitted_jobs import EXPIRY_SECONDS, EmittedJob, EmittedJobChanges
 from syftnotify.core.text import escape
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import chunks
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.inserts import Upsert
@@ -22,7 +23,9 @@ log = logging.getLogger(__name__)
 _STORE = Upsert(
     EMITTED_JOBS, ["entity"], lambda new: {each.name: new[each.name] for each in EMITTED_JOBS.c if not each.primary_key}
 )
-_STARTED = sa.select(EMITTED_JOBS).where(EMITTED_JOBS.c.started_at.is_not(None)).order_by(EMITTED_JOBS.c.entity)
+_STARTED = CompiledStatement(
+    sa.select(EMITTED_JOBS).where(EMITTED_JOBS.c.started_at.is_not(None)).order_by(EMITTED_JOBS.c.entity)
+)
 
 
 class EmittedJobStore:
@@ -42,7 +45,7 @@ class EmittedJobStore:
 
     def started(self) -> list[EmittedJob]:
         with self._database.reading() as connection:
-            return [job for row in connection.execute(_STARTED) if (job := _job(row))]
+            return [job for row in _STARTED.all(connection) if (job := _job(row))]
 
 
 def change_emitted_jobs(connection: sa.Connection, changes: EmittedJobChanges, now: float) -> None:

@@ -12,17 +12,19 @@ from syftnotify.core.errors import Failure
 from syftnotify.core.kinds import EventKind
 from syftnotify.core.models import NotificationState
 from syftnotify.core.outbox import RecordedEvent
-from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks, is_emitted
+from syftnotify.store.outbox.compiled import CompiledStatement
+from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks, is_emitted, is_one_of
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import ATTEMPTS, CHANGED_EVENTS, EVENTS, NOTIFICATIONS
 from syftnotify.store.outbox.totals import add_to_totals, read_totals
 
 _RECORDED = sa.select(EVENTS.c.key, EVENTS.c.entity, EVENTS.c.kind, EVENTS.c.occurrence).where(~is_emitted())
-_UNFINISHED_KEYS = sa.select(NOTIFICATIONS.c.event_key).where(NOTIFICATIONS.c.state.in_(UNFINISHED))
+_UNFINISHED_KEYS = sa.select(NOTIFICATIONS.c.event_key).where(is_one_of(NOTIFICATIONS.c.state, UNFINISHED))
+_UNFINISHED = CompiledStatement(_RECORDED.where(EVENTS.c.key.in_(_UNFINISHED_KEYS)))
 _KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
 
-_CHANGED = sa.select(CHANGED_EVENTS.c.key)
+_CHANGED = CompiledStatement(sa.select(CHANGED_EVENTS.c.key))
 
 
 class EventLog:
@@ -63,8 +65,7 @@ class EventLog:
 
     def unfinished(self) -> list[RecordedEvent]:
         with self._database.reading() as connection:
-            found = connection.execute(_RECORDED.where(EVENTS.c.key.in_(_UNFINISHED_KEYS)))
-            return [RecordedEvent(*row) for row in found]
+            return [RecordedEvent(*row) for row in _UNFINISHED.all(connection)]
 
     def unfinished_emitted(self) -> set[str]:
         query = sa.select(EVENTS.c.key).where(EVENTS.c.key.in_(_UNFINISHED_KEYS), is_emitted())
@@ -77,7 +78,7 @@ class EventLog:
 
     def pop_dirty(self) -> set[str]:
         with self._database.reading() as connection:
-            changed = set(connection.execute(_CHANGED).scalars())
+            changed = {row.key for row in _CHANGED.all(connection)}
         if changed:
             with self._database.writing() as connection:
                 for some in chunks(list(changed)):

@@ -24,6 +24,7 @@ from syftnotify.core.kinds import EventKind
 from syftnotify.core.metrics import OutboxMetrics, QueueDepth, outbox_metrics
 from syftnotify.core.models import INBOX, Event, NotificationState
 from syftnotify.core.outbox import OutboxCounts
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import (
     PENDING,
     UNFINISHED,
@@ -76,6 +77,25 @@ _QUEUES = (
     .group_by(NOTIFICATIONS.c.transport)
 )
 _QUEUED_AT = sa.select(NOTIFICATIONS.c.created_at).where(NOTIFICATIONS.c.seq == sa.bindparam("row_seq"))
+_SOURCE = NOTIFICATIONS.c.source
+_SENT_AT = sa.func.max(ATTEMPTS.c.started_at).label("at")
+_SENT_SINCE = CompiledStatement(
+    sa.select(
+        # A message has one of each.
+        sa.func.min(NOTIFICATIONS.c.recipient).label("recipient"),
+        sa.func.min(NOTIFICATIONS.c.transport).label("transport"),
+        sa.func.min(NOTIFICATIONS.c.bundle).label("bundle"),
+        sa.case((sa.func.min(_SOURCE) == sa.func.max(_SOURCE), sa.func.min(_SOURCE)), else_="").label("source"),
+        _SENT_AT,
+    )
+    .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
+    .where(
+        ATTEMPTS.c.started_at > sa.bindparam("since"),
+        is_one_of(without_index(ATTEMPTS.c.outcome), (DELIVERED, Failure.UNKNOWN.value)),
+    )
+    .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
+    .order_by(_SENT_AT)
+)
 _PRUNE_PAGE = 1000  # events read at once
 _UNACKNOWLEDGED = sa.and_(NOTIFICATIONS.c.state == _DEAD, NOTIFICATIONS.c.acknowledged_at.is_(None))
 _COUNT_UNACKNOWLEDGED = sa.select(sa.func.count()).where(_UNACKNOWLEDGED)
@@ -218,26 +238,8 @@ class History:
             return [found for row in connection.execute(query) if (found := _detected(row)) is not None]
 
     def sent_since(self, since: float) -> list[SentMessage]:
-        latest = sa.func.max(ATTEMPTS.c.started_at)
-        source = NOTIFICATIONS.c.source
-        query = (
-            sa.select(
-                # A message has one of each.
-                sa.func.min(NOTIFICATIONS.c.recipient),
-                sa.func.min(NOTIFICATIONS.c.transport),
-                sa.func.min(NOTIFICATIONS.c.bundle),
-                sa.case((sa.func.min(source) == sa.func.max(source), sa.func.min(source)), else_=""),
-                latest,
-            )
-            .join(NOTIFICATIONS, NOTIFICATIONS.c.id == ATTEMPTS.c.notification)
-            .where(
-                ATTEMPTS.c.started_at > since, without_index(ATTEMPTS.c.outcome).in_((DELIVERED, Failure.UNKNOWN.value))
-            )
-            .group_by(sa.case((NOTIFICATIONS.c.bundle == "", NOTIFICATIONS.c.id), else_=NOTIFICATIONS.c.bundle))
-            .order_by(latest)
-        )
         with self._database.reading() as connection:
-            return [SentMessage(*row) for row in connection.execute(query)]
+            return [SentMessage(*row) for row in _SENT_SINCE.all(connection, {"since": since})]
 
     def last_sent(self, transport: str) -> float | None:
         query = sa.select(sa.func.max(TOTALS.c.value)).where(TOTALS.c.name == f"{LAST_SENT}{transport}")

@@ -70,6 +70,7 @@ _END_ATTEMPT = CompiledStatement(
         provider_id=sa.bindparam("given_id"),
     )
 )
+_SENDING_IDS = CompiledStatement(sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == SENDING))
 _THREAD = (
     sa.select(NOTIFICATIONS.c.thread)
     .where(
@@ -196,8 +197,7 @@ class SqliteQueue(WaitingNotifications):
 
     def recover(self, now: float) -> int:
         with self._database.writing() as connection:
-            sending = connection.execute(sa.select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == SENDING))
-            lost = [each for each in sending.scalars() if each not in self._in_flight]
+            lost = [row.id for row in _SENDING_IDS.all(connection) if row.id not in self._in_flight]
             started = 0
             for some in chunks(lost):
                 connection.execute(

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable
 import sqlalchemy as sa
 
 from syftnotify.core.models import NotificationState
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import PENDING, chunks
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.inserts import insert_new
 from syftnotify.store.outbox.schema import NOTIFICATIONS, RECIPIENTS
 
 _WITHHELD = NotificationState.WITHHELD.value
-_WITHHELD_RECIPIENTS = (
+_WITHHELD_RECIPIENTS = CompiledStatement(
     sa.select(NOTIFICATIONS.c.recipient)
     .where(NOTIFICATIONS.c.state == _WITHHELD)
     .group_by(NOTIFICATIONS.c.recipient)
@@ -48,7 +49,7 @@ class RecipientStore:
         if not self._may_have_withheld:
             return []
         with self._database.reading() as connection:
-            found = list(connection.execute(_WITHHELD_RECIPIENTS).scalars())
+            found = [row.recipient for row in _WITHHELD_RECIPIENTS.all(connection)]
         self._may_have_withheld = bool(found) or self._is_shared
         return found
 

@@ -13,13 +13,14 @@ from syftnotify.core.kinds import EventKind, find_kind
 from syftnotify.core.matching import Match
 from syftnotify.core.silences import Silence, is_change
 from syftnotify.core.text import escape
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.conditions import without_index
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS, SILENCES, SKIPPED
 
 log = logging.getLogger(__name__)
 
-_ALL = sa.select(SILENCES).order_by(SILENCES.c.created_at, SILENCES.c.id)
+_ALL = CompiledStatement(sa.select(SILENCES).order_by(SILENCES.c.created_at, SILENCES.c.id))
 _CHANGES = [kind.value for kind in EventKind if is_change(kind)]
 _CHANGE = (
     sa.select(EVENTS.c.seq)
@@ -58,7 +59,7 @@ class SilenceStore:
 
     def all(self) -> list[Silence]:
         with self._database.reading() as connection:
-            return [found for row in connection.execute(_ALL) if (found := _silence(row)) is not None]
+            return [found for row in _ALL.all(connection) if (found := _silence(row)) is not None]
 
     def expire(self, silence_id: str, now: float) -> None:
         is_running = sa.and_(SILENCES.c.id == silence_id, SILENCES.c.expired_at.is_(None))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from syftnotify.store.outbox.compiled import CompiledStatement
 from syftnotify.store.outbox.inserts import Upsert
 from syftnotify.store.outbox.schema import LAST_SENT, TOTALS
 
@@ -23,9 +24,12 @@ _ADD = Upsert(
     postgres_key=["shard"],
 )
 # A counter has several rows in PostgreSQL.
-_ALL = sa.select(
-    TOTALS.c.name, sa.case((_IS_MOMENT, sa.func.max(TOTALS.c.value)), else_=sa.func.sum(TOTALS.c.value)).label("value")
-).group_by(TOTALS.c.name)
+_ALL = CompiledStatement(
+    sa.select(
+        TOTALS.c.name,
+        sa.case((_IS_MOMENT, sa.func.max(TOTALS.c.value)), else_=sa.func.sum(TOTALS.c.value)).label("value"),
+    ).group_by(TOTALS.c.name)
+)
 
 
 def add_to_totals(connection: sa.Connection, **counts: int) -> None:
@@ -42,4 +46,4 @@ def last_sent(transport: str, now: float) -> dict[str, int]:
 
 def read_totals(connection: sa.Connection) -> dict[str, int]:
     """All counters by name; one that was never increased is missing."""
-    return {row.name: int(row.value) for row in connection.execute(_ALL)}
+    return {row.name: int(row.value) for row in _ALL.all(connection)}

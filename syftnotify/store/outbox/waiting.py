@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import sqlalchemy as sa
 
 from syftnotify.core.kinds import Audience
 from syftnotify.core.models import MAIL, Event, NotificationState
-from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks
+from syftnotify.store.outbox.compiled import CompiledStatement
+from syftnotify.store.outbox.conditions import PENDING, UNFINISHED, UNKNOWN, chunks, is_one_of
 from syftnotify.store.outbox.database import Database
 from syftnotify.store.outbox.events import EventLog
 from syftnotify.store.outbox.rows import ROW_ERRORS, stored_event
 from syftnotify.store.outbox.schema import EVENTS, NOTIFICATIONS
+
+_MAY_BE_DENIED = sa.and_(
+    is_one_of(NOTIFICATIONS.c.state, (NotificationState.PENDING.value, NotificationState.WITHHELD.value)),
+    NOTIFICATIONS.c.medium == MAIL,
+    ~is_one_of(NOTIFICATIONS.c.audience, (Audience.OWNER.value, Audience.OPERATOR.value)),
+)
+_DENIABLE_RECIPIENTS = CompiledStatement(sa.select(NOTIFICATIONS.c.recipient).where(_MAY_BE_DENIED).distinct())
+
+
+@cache
+def _used_transports(states: tuple[str, ...]) -> CompiledStatement:
+    """The transports of all notifications in these states."""
+    return CompiledStatement(
+        sa.select(NOTIFICATIONS.c.transport).where(is_one_of(NOTIFICATIONS.c.state, states)).distinct()
+    )
 
 
 class WaitingNotifications:
@@ -34,9 +51,12 @@ class WaitingNotifications:
             return int(connection.execute(late.values(not_before=limit)).rowcount)
 
     def reassign(self, transports: Sequence[str], to: str) -> int:
+        with self._database.reading() as connection:
+            left = {row.transport for row in _used_transports(self._reassigned).all(connection)}.difference(transports)
+        if not left:
+            return 0
         orphans = NOTIFICATIONS.update().where(
-            NOTIFICATIONS.c.state.in_(self._reassigned),
-            NOTIFICATIONS.c.transport.not_in(transports),
+            NOTIFICATIONS.c.state.in_(self._reassigned), NOTIFICATIONS.c.transport.in_(sorted(left))
         )
         reason = NOTIFICATIONS.c.transport + " is not configured any more"
         is_mail = sa.and_(NOTIFICATIONS.c.medium == MAIL, sa.true() if to else sa.false())
@@ -68,15 +88,10 @@ class WaitingNotifications:
         return count
 
     def skip_denied(self, denies: Callable[[str], bool], reason: str) -> int:
-        waiting = sa.and_(
-            NOTIFICATIONS.c.state.in_((NotificationState.PENDING.value, NotificationState.WITHHELD.value)),
-            NOTIFICATIONS.c.medium == MAIL,
-            NOTIFICATIONS.c.audience.not_in((Audience.OWNER.value, Audience.OPERATOR.value)),
-        )
-        skipped = NOTIFICATIONS.update().where(waiting).values(state=NotificationState.SKIPPED.value, reason=reason)
+        skipped = NOTIFICATIONS.update().where(_MAY_BE_DENIED)
+        skipped = skipped.values(state=NotificationState.SKIPPED.value, reason=reason)
         with self._database.writing() as connection:
-            recipients = connection.execute(sa.select(NOTIFICATIONS.c.recipient).where(waiting).distinct()).scalars()
-            denied = [recipient for recipient in recipients if denies(recipient)]
+            denied = [row.recipient for row in _DENIABLE_RECIPIENTS.all(connection) if denies(row.recipient)]
             return sum(
                 connection.execute(skipped.where(NOTIFICATIONS.c.recipient.in_(some))).rowcount
                 for some in chunks(denied)
