@@ -9,15 +9,18 @@ PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 # Compiled modules are kept: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test browser images site chaos fuzz bench check format wheel lock clean
+.PHONY: demo test test-all browser images site chaos fuzz bench check format wheel lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/notify demo
 
-# Tests that take long by nature are marked `thorough`, and of a parametrized test with files, processes or servers only
-# the first case runs: `make check` runs all.
+# The quick tests: the main path of everything, and of a parametrized test with files, processes or servers the first case.
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m "not thorough and not browser and not further_case" $(ARGS)
+	$(PYTEST) -m "not thorough and not browser and not check_only" $(ARGS)
+
+# All tests except those that take long by nature and those in a browser.
+test-all: $(VENV)/.installed-dev
+	$(PYTEST) -m "not thorough and not browser" $(ARGS)
 
 # Shows every mail and page in a browser (Debian's package chromium; CHROMIUM names another one).
 browser: $(VENV)/.installed-dev
@@ -44,7 +47,7 @@ fuzz: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --write
 
-# Everything: format, lint, types, import contracts, all tests. Branch coverage is that of `make test`, because the
+# Everything: format, lint, types, import contracts, all tests. Branch coverage is that of `make test-all`, because the
 # thorough tests run the same code thousands of times.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

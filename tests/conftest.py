@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             cases[item.nodeid.partition("[")[0]].append((tuple(item.callspec.indices.values()), item))
     for found in cases.values():
         for _, item in sorted(found, key=itemgetter(0))[1:]:
-            item.add_marker("further_case")
+            item.add_marker("check_only")
 
 
 @pytest.fixture(autouse=True)

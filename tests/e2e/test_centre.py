@@ -22,6 +22,9 @@ from tests.support import ANA, OWNER, Box, wait_until
 from tests.trees import TREES, Disk, Tree
 from tests.web import worker_url
 
+pytestmark = pytest.mark.check_only
+
+
 LIST = "/v1/notifications"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "api.md"
 # No scan by the interval: what arrives does so because a change woke the worker.

@@ -15,6 +15,9 @@ from tests.emitting import spooled
 from tests.fakes.web import WebServer
 from tests.support import PROJECT_ROOT, Box, path_without_spaces
 
+pytestmark = pytest.mark.check_only
+
+
 PAGE = (PROJECT_ROOT / "docs" / "emitting.md").read_text(encoding="utf-8")
 
 

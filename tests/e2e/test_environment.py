@@ -17,6 +17,9 @@ from tests import in_process
 from tests.conftest import WIDE
 from tests.support import OWNER, Box
 
+pytestmark = pytest.mark.check_only
+
+
 # A `HOME` that cannot be expanded has the same effect as none for a user without an entry in the user database.
 NO_HOME = {"HOME": "~"}
 

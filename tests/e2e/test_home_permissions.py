@@ -17,6 +17,8 @@ from tests.other_user import box_open_to_all, run_as_other_user
 from tests.support import ANA, OWNER, Box, needs_root, wait_until
 from tests.workers import CODE, accessible_to_others, configure, wait_for_scans
 
+pytestmark = pytest.mark.check_only
+
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Mode, modification time and content of everything below `folder`."""

@@ -20,6 +20,8 @@ from syftnotify.system.procinfo import is_worker
 from tests.support import TIMEOUT, Box, path_without_spaces, wait_until
 from tests.workers import has_scanned, start_worker, worker_process
 
+pytestmark = pytest.mark.check_only
+
 
 def suspended_worker(box: Box, lose: Callable[[Path], None]) -> int:
     """The pid of a suspended worker that lost its lock and cannot detect it."""

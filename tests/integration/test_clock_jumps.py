@@ -21,6 +21,9 @@ from syftnotify.transports.mime import build_mime
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree, VersionedReviewTree
 
+pytestmark = pytest.mark.check_only
+
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 YEAR = 365 * DAY
 THRESHOLD = 4  # single messages to one recipient; the built-in limit would need hundreds of jobs

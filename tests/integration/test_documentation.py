@@ -19,6 +19,9 @@ from tests.queries import json_list
 from tests.support import PROJECT_ROOT, Box
 from tests.trees import TREES, Disk
 
+pytestmark = pytest.mark.check_only
+
+
 DOCS = PROJECT_ROOT / "docs"
 OWNER, ANA, BO = "owner@example.org", "ana@uni.example", "bo@lab.example"
 SECRETS = {

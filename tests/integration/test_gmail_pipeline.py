@@ -26,6 +26,8 @@ from tests.queries import outbox_counts
 from tests.scanning import opened_app
 from tests.support import ANA, BO, OWNER, Box, tally
 
+pytestmark = pytest.mark.check_only
+
 
 @pytest.fixture
 def tree(google: Google, box: Box) -> Tree:

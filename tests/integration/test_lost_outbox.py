@@ -17,6 +17,8 @@ from tests.scanning import opened_app
 from tests.support import ANA, OWNER, Box, delete_outbox
 from tests.workers import demo_tree
 
+pytestmark = pytest.mark.check_only
+
 
 @pytest.fixture
 def tree(box: Box) -> Tree:

@@ -13,6 +13,9 @@ from tests.integration.commands import dead_letters, run
 from tests.queries import outbox_counts
 from tests.support import ANA, OWNER, Box, tally
 
+pytestmark = pytest.mark.check_only
+
+
 CODE = "print('mean income')\n"
 
 

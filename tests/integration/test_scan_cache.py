@@ -22,6 +22,9 @@ from tests.call_counts import count_file_calls
 from tests.support import ANA, OWNER, Box, delete_outbox
 from tests.trees import TREES, Disk, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 HOUR = 3600.0
 COUNT = 6
 

@@ -14,6 +14,9 @@ from tests.call_counts import count_file_calls, record_statements
 from tests.support import ANA, Box
 from tests.trees import TREES, Disk, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 HOUR = 3600.0
 LAYOUTS = ["A", "D", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("B2", "B3", "B4", "C2"))]
 FEW, MANY = 10, 30  # jobs

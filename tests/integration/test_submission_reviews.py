@@ -10,6 +10,9 @@ from tests.scanning import NOTHING, expected, on, opened_app, run_baseline, scan
 from tests.support import ANA, BO, Box, Mail
 from tests.trees import CODE, TREES, Disk, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 FIRST = "ages = read()\nfor row in ages:\n    print(row)\n"
 SECOND = "ages = read()\nprint(mean(ages))\n"
 REASON = "prints single rows"

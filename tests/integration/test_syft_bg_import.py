@@ -18,6 +18,9 @@ from tests.queries import file_states, read_config
 from tests.support import ANA, BO, OWNER, Box
 from tests.syft_bg import reported, restore_syft_bg
 
+pytestmark = pytest.mark.check_only
+
+
 NOTIFY = {"interval": 5, "monitor_jobs": True, "monitor_peers": True}
 START = {"on_start": True}
 IMPORT = ("init", "--from-syft-bg", "--no-test")

@@ -25,6 +25,9 @@ from tests.integration.submitter_trees import (
 from tests.support import ANA, BO, OWNER, Box, tally
 from tests.trees import PERMISSIONS, TREES, Disk, Tree, permission
 
+pytestmark = pytest.mark.check_only
+
+
 OWNER_ONLY = Counter({("job_submitted", "owner", OWNER): 1})
 LAYOUTS = [
     *(pytest.param(each, marks=pytest.mark.thorough) for each in ("B4", "C1", "C2")),

@@ -14,6 +14,8 @@ from tests.integration.damage.homes import HOUR, MakeCopy, assert_sent_once, mai
 from tests.support import ANA, OWNER, Box, delete_ledger, delete_outbox
 from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
+pytestmark = pytest.mark.check_only
+
 
 def backup(home: Home) -> Path:
     return home.state.with_name("state.json.bak")

@@ -15,6 +15,9 @@ from tests.integration.damage.homes import HOUR, PAGE, assert_sent_once, maildir
 from tests.support import Box, Clock
 from tests.workers import SUBMITTED, layout_d, sent, submit_pending
 
+pytestmark = pytest.mark.check_only
+
+
 CUTS = [0, 1, 50, 100, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 7 * PAGE, -PAGE, -1]
 
 

@@ -15,6 +15,9 @@ from syftnotify.store.outbox.store import SqliteOutbox
 from tests.scanning import scan_once
 from tests.support import ANA, DATA, OWNER, Box, Mail, Sent
 
+pytestmark = pytest.mark.check_only
+
+
 ENCLAVE, SECOND = "enclave@tee.example", "do2@hospital.example"
 SUBMITTED_AT = datetime(2026, 11, 27, 12, 44, 38, tzinfo=UTC).timestamp()  # of the first job in the recording
 NOTHING: Counter[Sent] = Counter()

@@ -22,6 +22,9 @@ from tests.scanning import (
 from tests.support import OWNER, Box
 from tests.trees import NAME, ReviewTree, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 PARTIAL_STATES = [
     *(b"", b"status: appr\nfoo: [", b"\0" * 40, b"\xff\xfe\x00", b"approved", b"- status\n- done\n", b"status: new\n")
 ]

@@ -6,11 +6,15 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.scanning import NOTHING, expected, mail_about, on, run_baseline, scan_after, times, without_grants
 from tests.support import OWNER, Box
 from tests.trees import ReviewTree, Tree
+
+pytestmark = pytest.mark.check_only
+
 
 FRIEND = "friend@lab.example"
 SECRET = "the-key-of-the-owner"

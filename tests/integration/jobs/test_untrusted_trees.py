@@ -16,6 +16,9 @@ from tests.scanning import on, owner_entities, run_baseline, scan_after
 from tests.support import ANA, BO, OWNER, Box, Mail, alias_bomb
 from tests.trees import TREES, Disk, ReviewTree, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 SECRET = "the-key-of-the-owner"
 STRANGER = "stranger@elsewhere.example"
 HONEST = "honest"

@@ -17,6 +17,8 @@ from tests.scanning import NOTHING, notified, on, scan_after
 from tests.support import ANA, BO, OWNER, Box
 from tests.trees import TREES, Disk, Tree
 
+pytestmark = pytest.mark.check_only
+
 
 def write_syft_bg_config(box: Box, disk: Disk, config: str) -> None:
     disk.write(box.snapshot.parent.parent / "config.yaml", config)

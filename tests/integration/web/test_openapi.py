@@ -17,6 +17,9 @@ from tests.support import Box
 from tests.trees import TREES, Disk
 from tests.web import Served, serve
 
+pytestmark = pytest.mark.check_only
+
+
 CONFIGURATION = Path(__file__).parents[2] / "data" / "schemathesis.toml"
 EXAMPLES = 8  # of each operation and phase
 STREAM = "/v1/notifications/stream"

@@ -15,6 +15,9 @@ from tests.support import ANA, OWNER, Box
 from tests.trees import TREES, Disk
 from tests.web import Served, serve
 
+pytestmark = pytest.mark.check_only
+
+
 RULE = {"alert_type": "email", "target": ANA}
 
 
