@@ -13,6 +13,8 @@ from tests.support import BO, OWNER, Box, mails_in
 from tests.syft_bg import restore_syft_bg
 from tests.terminal import OpenTerminal
 
+pytestmark = pytest.mark.check_only
+
 
 @pytest.mark.parametrize(
     ("contact", "written"),

@@ -23,6 +23,9 @@ from tests.queries import add_alert_rule
 from tests.support import ANA, BO, OWNER, Box, delete_ledger
 from tests.trees import TREES, Disk
 
+pytestmark = pytest.mark.check_only
+
+
 CY = "cy@lab.example"
 NO_ROUTE = [{"events": ["job_held"]}]  # matches no event here
 MINUTE = 60.0

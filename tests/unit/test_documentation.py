@@ -285,6 +285,7 @@ def _texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.check_only
 def test_readme_troubleshooting_has_messages_of_the_program() -> None:
     texts = "\n".join(text for path in PACKAGE.rglob("*.py") for text in _texts(path))
     messages = [message for row in _table(README, "message") for message in re.findall(r"^`(.+)`$", row[0])]

@@ -22,6 +22,9 @@ from syftnotify.web.server import listen
 from tests.support import ANA, BO, OWNER, TIMEOUT, Box
 from tests.web import Served, records, serve
 
+pytestmark = pytest.mark.check_only
+
+
 LIST = "/v1/notifications"
 # What each role may use, by method and path.
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}

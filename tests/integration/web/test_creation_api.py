@@ -12,6 +12,9 @@ import pytest
 from tests.support import ANA, OWNER, wait_until
 from tests.web import KIND, PAYLOAD, Served, records
 
+pytestmark = pytest.mark.check_only
+
+
 CREATE, EVENTS = "/v1/notifications", "/v1/events"
 BODY = {"user_id": ANA, "kind": KIND, "payload": PAYLOAD}
 EVENT = {"kind": "job_failed", "entity": "run/1", "payload": {"name": "nightly"}}

@@ -32,6 +32,9 @@ from tests.support import ANA, BO, OWNER, Box, wait_until
 from tests.trees import TREES, Disk
 from tests.web import Served, csrf_of, serve, submit
 
+pytestmark = pytest.mark.check_only
+
+
 EXAMPLES = {
     "{job_id}": url_id("run/1"),
     "{rule_id}": "3f2a9c01b7de",
