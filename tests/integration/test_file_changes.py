@@ -26,6 +26,9 @@ from tests.scanning import (
 from tests.support import ANA, BO, OWNER, Box, Sent
 from tests.trees import CODE, TREES, Disk, Tree
 
+pytestmark = pytest.mark.check_only
+
+
 CHANGED: Counter[Sent] = Counter({("job_files_changed", "owner", OWNER): 1})
 STABLE = 5.0  # seconds for which a change must last
 INTERVAL = 600.0  # seconds between two mails about one waiting job

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.support import PROJECT_ROOT
 
 MAX_MODULE_LINES, MAX_CLASS_LINES, MAX_TOP_MODULES = 450, 260, 3
@@ -25,6 +27,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PROJECT_ROOT))
 
 
+@pytest.mark.check_only
 def test_modules_and_classes_are_within_bounds() -> None:
     assert [problem for path in MODULES for problem in problems_of(path)] == []
 
@@ -56,6 +59,7 @@ def foreign_private_names(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names if re.match(r"_[^_]", alias.name))
 
 
+@pytest.mark.check_only
 def test_private_names_are_used_in_their_own_module_only() -> None:
     found = [f"{name_of(path)}: {name}" for path in MODULES for name in foreign_private_names(path)]
     assert found == []

@@ -19,6 +19,8 @@ from tests.streams import Reader
 from tests.support import ANA, BO, TIMEOUT, Box, delete_outbox, wait_until
 from tests.web import KIND, PAYLOAD, Served, serve
 
+pytestmark = pytest.mark.check_only
+
 
 def test_stream_sends_each_new_notification_once(served: Served) -> None:
     """C12, C13: to all clients of its recipient, and to nobody else."""
