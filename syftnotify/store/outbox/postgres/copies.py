@@ -71,7 +71,7 @@ class CopyProgress:
         """
         with self._database.writing() as connection:
             connection.exec_driver_sql(_WAIT_FOR_PROCESSES, self._values(_BEGUN))
-            if self._read(connection, _BEGUN) is None:
+            if not any(self._read(connection, each) for each in (_BEGUN, _VERIFIED)):
                 self._require_no_other_history(connection)
             self._require_no_process(connection)
             self.record(connection, _BEGUN)
