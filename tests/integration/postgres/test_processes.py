@@ -100,3 +100,16 @@ def test_worker_that_does_a_part_needs_a_database(box: Box, option: str) -> None
     done = box.notify("run", option, check=2)
     assert f"{option} needs a database that several workers share" in done.stderr
     assert "set `database` in" in done.stderr
+
+
+def test_restart_with_a_wrong_database_keeps_the_worker(tmp_path: Path, shared_tree: Tree, database_url: str) -> None:
+    """A mistake in the address must not end the notifications."""
+    (box,) = boxes(tmp_path, database_url, 1)
+    shared_tree.peers([], [])
+    box.notify("start", check=0)
+    pid = worker_pid(box)
+    box.configure({"database": f"{database_url}_missing", "syftbox_root": str(tmp_path / "SyftBox")})
+
+    done = box.notify("restart", check=1)
+    assert "the worker continues with the previous configuration" in " ".join(done.stderr.split())
+    assert worker_pid(box) == pid
