@@ -113,3 +113,4 @@ def test_restart_with_a_wrong_database_keeps_the_worker(tmp_path: Path, shared_t
     done = box.notify("restart", check=1)
     assert "the worker continues with the previous configuration" in " ".join(done.stderr.split())
     assert worker_pid(box) == pid
+    box.notify("stop", check=0)
