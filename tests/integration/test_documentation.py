@@ -33,6 +33,13 @@ SECRETS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that examples name, in the environment of this process, which runs the commands."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
 def sections(page: Path) -> dict[str, str]:
     """The text below each heading of the second level, by the heading."""
     parts = re.split(r"^## (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -45,7 +52,6 @@ def blocks(text: str, language: str) -> list[str]:
 
 def configure(box: Box, settings: dict[str, Any]) -> None:
     """Write config.yaml with these settings, added to those that `notify init` writes."""
-    box.env.update(SECRETS)
     transports = {"mail": {"type": "maildir"}, **settings.get("transports", {})}
     box.configure({"do_email": OWNER, **settings, "transports": transports})
 
@@ -92,11 +98,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("page", "number", "block"), SETTINGS, ids=lambda value: str(value)[:20])
-def test_settings_of_a_page_are_valid(
-    box: Box, monkeypatch: pytest.MonkeyPatch, page: str, number: int, block: str
-) -> None:
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
+def test_settings_of_a_page_are_valid(box: Box, page: str, number: int, block: str) -> None:
     settings = yaml.safe_load(block)
     # `notify secret set` has stored what the example names.
     configure(box, {**settings, **({"secrets": {}} if "secret:" in block else {})})
