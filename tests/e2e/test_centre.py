@@ -18,7 +18,7 @@ import redis
 from tests.fakes.mailserver import HOST
 from tests.fakes.redis_server import needs_redis, run_redis
 from tests.fakes.web import WebServer
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.trees import TREES, Disk, Tree
 from tests.web import worker_url
 
@@ -93,7 +93,7 @@ def test_commands_of_the_notification_service(box: Box) -> None:
         )
         return json.loads(shown.stdout)
 
-    with httpx.Client(headers={"Authorization": f"Bearer {service}"}, trust_env=False) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {service}"}, timeout=TIMEOUT, trust_env=False) as client:
         for number in range(53):
             payload = {"job_id": "job-uuid", "workflow_name": f"Health Check {number}", "error": "Timeout"}
             body = {"user_id": ANA, "kind": "JOB_FAILED", "payload": payload}
@@ -139,7 +139,7 @@ def test_created_notification_is_published_at_once(box: Box, tmp_path: Path) -> 
         url = start(box, transports={"box": {"type": "maildir"}, "live": live})
         headers = {"Authorization": f"Bearer {new_token(box, 'service')}"}
         body = {"user_id": ANA, "kind": "WORKFLOW_CREATED", "payload": {"workflow_name": "Daily ETL"}}
-        created = httpx.post(f"{url}{LIST}", json=body, headers=headers, trust_env=False).json()
+        created = httpx.post(f"{url}{LIST}", json=body, headers=headers, timeout=TIMEOUT, trust_env=False).json()
 
         def next_message() -> Any:
             found = channel.get_message(timeout=1)
@@ -160,7 +160,9 @@ class Alerts:
         self._headers = {"Authorization": f"Bearer {new_token(box, 'operator', OWNER)}"}
 
     def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return httpx.request(method, f"{self._url}{path}", json=body, headers=self._headers, trust_env=False)
+        return httpx.request(
+            method, f"{self._url}{path}", json=body, headers=self._headers, timeout=TIMEOUT, trust_env=False
+        )
 
     def add(self, job: str, alert_type: str, target: str, **conditions: bool) -> str:
         body = {"alert_type": alert_type, "target": target, "on_failure": True, "on_timeout": True, **conditions}

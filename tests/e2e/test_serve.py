@@ -40,9 +40,9 @@ def test_token_is_printed_alone_and_works_until_it_is_revoked(home: Box) -> None
     assert secret not in json.dumps(listed) + home.notify("token", "list", check=0).stdout
     with serve_process(home.home, home.environment()) as (_, url):
         headers = {"Authorization": f"Bearer {secret}"}
-        assert httpx.get(f"{url}{LIST}", headers=headers, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}{LIST}", headers=headers, timeout=TIMEOUT, trust_env=False).status_code == 200
         home.notify("token", "revoke", listed[0]["id"][:6], check=0)
-        assert httpx.get(f"{url}{LIST}", headers=headers, trust_env=False).status_code == 401
+        assert httpx.get(f"{url}{LIST}", headers=headers, timeout=TIMEOUT, trust_env=False).status_code == 401
     assert "revoked" in home.notify("token", "list", check=0).stdout
 
 
@@ -102,7 +102,7 @@ def test_server_in_the_worker_shows_what_the_worker_notifies(box: Box) -> None:
         headers = {"Authorization": f"Bearer {secret}"}
 
         def kinds() -> list[Any]:
-            answer = httpx.get(f"{url}{LIST}", headers=headers, trust_env=False)
+            answer = httpx.get(f"{url}{LIST}", headers=headers, timeout=TIMEOUT, trust_env=False)
             return [record["kind"] for record in answer.json()["notifications"]]
 
         wait_until(lambda: kinds() == ["JOB_SUBMITTED"], what="the notification")

@@ -18,7 +18,7 @@ from syftnotify.store.outbox.inbox import XID_SHIFT
 from syftnotify.store.outbox.postgres.schema import SCOPE_SETTING
 from tests.integration.postgres.conftest import OpenWorker
 from tests.streams import Reader
-from tests.support import ANA, OWNER, Box, wait_until
+from tests.support import ANA, OWNER, TIMEOUT, Box, wait_until
 from tests.web import KIND, PAYLOAD, in_thread
 
 
@@ -73,7 +73,9 @@ def test_clients_of_every_server_get_everything_once(box: Box, database_url: str
         secret = create_token(outboxes[0], ANA, Role.VIEWER).secret
         headers = {"Authorization": f"Bearer {secret}"}
         readers = [
-            Reader(end.enter_context(httpx.Client(base_url=server.url, headers=headers, trust_env=False)))
+            Reader(
+                end.enter_context(httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT, trust_env=False))
+            )
             for server in (one, two)
         ]
 

@@ -232,7 +232,7 @@ def test_server_with_a_certificate_speaks_tls(box: Box) -> None:
     authority.configure_trust(context)
     with serve(box, certfile=str(certificate)) as served:
         url = served.server.url
-        response = httpx.get(f"{url}/healthz", verify=context, trust_env=False)
+        response = httpx.get(f"{url}/healthz", verify=context, timeout=TIMEOUT, trust_env=False)
 
     assert (url[:8], response.status_code) == ("https://", 200)
 

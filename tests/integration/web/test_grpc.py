@@ -177,7 +177,7 @@ def test_tls_protects_both(box: Box, stubs: Any, ca: Authority, tmp_path: Path) 
         created = creator(served, stubs, channel)(served.token("service"))
         headers = {"Authorization": f"Bearer {served.token('viewer')}"}
         context = ssl.create_default_context(cafile=str(ca.file))
-        with httpx.Client(verify=context, trust_env=False) as client:
+        with httpx.Client(verify=context, timeout=TIMEOUT, trust_env=False) as client:
             (record,) = records(client.get(f"{served.server.url}{LIST}", headers=headers))
 
     assert record["id"] == created
