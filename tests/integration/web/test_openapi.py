@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from syftnotify.web.access import RateLimits
-from tests.support import TIMEOUT, Box
+from tests.support import Box
 from tests.trees import TREES, Disk
 from tests.web import Served, serve
 
@@ -79,4 +78,4 @@ def test_every_operation_has_an_answer_description_and_problems(filled: Served) 
 
 
 def test_description_needs_no_token(filled: Served) -> None:
-    assert httpx.get(f"{filled.server.url}/openapi.json", timeout=TIMEOUT, trust_env=False).status_code == 200
+    assert filled.client().get("/openapi.json").status_code == 200
